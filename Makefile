@@ -1,0 +1,98 @@
+# Everything runs in .venv, which is made from the hash-locked requirements.
+# Needs Python 3.11 to 3.14 with venv and pip, and make. Another interpreter:
+#   make demo PYTHON=python3.13
+
+PYTHON ?= python3
+# Extra words for `make demo`, for example: make demo ARGS="--seed 7 --json"
+ARGS ?=
+
+SOURCES := daemon tests tools
+VENV := .venv
+BIN := $(VENV)/bin
+ORACLES := ibapi nautilus
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-input
+
+# A target whose recipe fails half-way must not look made.
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint schedule test-oracles docs lock clean
+
+help:
+	@echo 'make demo          the whole trading day on the embedded gateway'
+	@echo 'make test          linter, types, import contracts and tests'
+	@echo 'make lint          the same without the tests'
+	@echo 'make schedule      the jobs of the coming days in both zones'
+	@echo 'make test-oracles  the official API clients against the fake gateway'
+	@echo 'make docs          write docs/reference/config.md anew'
+	@echo 'make lock          resolve the requirements anew (needs uv)'
+	@echo 'make clean         remove what the other targets made'
+
+demo: $(VENV)/run.stamp
+	@$(BIN)/ibkrd demo $(ARGS)
+
+schedule: $(VENV)/run.stamp
+	@$(BIN)/ibkrd schedule $(ARGS)
+
+test: lint
+	@echo 'not run here: tests/oracles, which need the official clients: make test-oracles'
+	$(BIN)/pytest -n 2
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(VENV)/run.stamp
+	$(BIN)/python tools/config_reference.py
+
+# The clients own the same import name, so each has an environment of its own.
+test-oracles: $(ORACLES:%=.venv-oracle-%/stamp)
+	PYTHONPATH=. .venv-oracle-ibapi/bin/python $(ORACLE_PYTEST)
+	PYTHONPATH=. .venv-oracle-nautilus/bin/python $(ORACLE_PYTEST)
+
+ORACLE_PYTEST := -m pytest -c tests/oracles/pytest.ini --rootdir . tests/oracles
+
+# Stamps: a second call finds them newer than the locks and does nothing.
+
+$(VENV)/run.stamp: requirements.lock pyproject.toml | $(BIN)/python
+	$(BIN)/python $(PIP_INSTALL) --require-hashes --only-binary :all: -r requirements.lock
+	$(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/dev.stamp: requirements-dev.lock $(VENV)/run.stamp
+	$(BIN)/python $(PIP_INSTALL) --require-hashes --only-binary :all: -r requirements-dev.lock
+	@touch $@
+
+$(ORACLES:%=.venv-oracle-%/stamp): .venv-oracle-%/stamp: requirements-oracle-%.lock | .venv-oracle-%/bin/python
+	$(@D)/bin/python $(PIP_INSTALL) --require-hashes -r $<
+	@touch $@
+
+$(BIN)/python $(ORACLES:%=.venv-oracle-%/bin/python):
+	@$(PYTHON) -c '' 2>/dev/null || \
+	  { echo 'ibkrd: $(PYTHON) does not run; name another: make PYTHON=/path/to/python3' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' || \
+	  { echo "ibkrd: needs Python 3.11 to 3.14, $(PYTHON) is $$($(PYTHON) -V 2>&1);" \
+	    'name another: make PYTHON=python3.13' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo 'ibkrd: $(PYTHON) has no venv module; on Debian and Ubuntu: apt install python3-venv' >&2; exit 1; }
+	$(PYTHON) -m venv $(@:%/bin/python=%)
+
+# The locks hold hashes and no addresses, for all platforms and Python 3.11 to 3.14.
+# uv is a tool of the person who resolves, not a requirement: pipx install uv.
+# LOCK_ARGS=--upgrade takes new versions; without it the locked ones are kept.
+LOCK_ARGS ?=
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-header --no-annotate --no-emit-index-url --no-emit-find-links $(LOCK_ARGS)
+ORACLE_TOOLS := 'pytest>=9' pytest-timeout tzdata
+
+lock:
+	@command -v uv >/dev/null || { echo 'ibkrd: make lock needs uv: pipx install uv' >&2; exit 1; }
+	$(LOCK) pyproject.toml --group run -o requirements.lock
+	$(LOCK) pyproject.toml --group dev -o requirements-dev.lock
+	printf '%s\n' $(ORACLE_TOOLS) 'ibapi==9.81.1.post1' | $(LOCK) - -o requirements-oracle-ibapi.lock
+	printf '%s\n' $(ORACLE_TOOLS) nautilus-ibapi protobuf | $(LOCK) - -o requirements-oracle-nautilus.lock
+
+clean:
+	rm -rf $(VENV) $(ORACLES:%=.venv-oracle-%)
+	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	find daemon tests tools -name __pycache__ -type d -prune -exec rm -rf {} +

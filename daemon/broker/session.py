@@ -1,0 +1,352 @@
+"""The one session to the gateway: connect, guard, sync, watch, connect again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from random import Random
+
+import ib_async
+import structlog
+from ib_async.wrapper import RequestError
+
+from daemon.broker.events import TappedIB, quieten
+from daemon.broker.requests import Requests, SessionSettings
+from daemon.core.connection import Link, LinkInput, advance
+from daemon.core.model import (
+    BrokerEvent,
+    LinkChange,
+    Notice,
+    Snapshot,
+)
+from daemon.errors import (
+    AccountRefused,
+    ConfigError,
+    ConnectionLost,
+    GatewayRefused,
+    GatewayTimeout,
+    InvariantViolated,
+    RequestRefused,
+)
+from daemon.ports import Clock
+
+log = structlog.get_logger(__name__)
+
+CLIENT_ID_IN_USE = 326
+READ_ONLY = 321
+BROKER_LOST = 1100
+BROKER_BACK = frozenset({1101, 1102})
+
+
+class GatewaySession(Requests):
+    """Implements `ports.Broker`; `run` keeps the session alive for ever.
+
+    Args:
+        settings: the gateway's address, our one client id, the one account.
+        clock: the wall clock.
+        emit: takes every event of the broker, in the order of arrival.
+        on_synced: reconciles; awaited before the session is called ready.
+        busy: whether the heartbeat must be quick (orders in flight, a job near).
+        jitter: spreads the retries.
+    """
+
+    def __init__(
+        self,
+        settings: SessionSettings,
+        *,
+        clock: Clock,
+        emit: Callable[[BrokerEvent], None],
+        on_synced: Callable[[Snapshot], Awaitable[None]],
+        busy: Callable[[], bool],
+        jitter: Random,
+    ) -> None:
+        super().__init__(settings, clock)
+        self._emit_event = emit
+        self._on_synced = on_synced
+        self._busy = busy
+        self._jitter = jitter
+        self._link = Link.DISCONNECTED
+        self._ready = asyncio.Event()
+        self._down = asyncio.Event()
+        self._down.set()
+        self._resync = asyncio.Event()
+        self._lost: asyncio.Future[str] | None = None
+        self._refused: GatewayRefused | None = None
+        self._attempt: asyncio.Task[Exception | None] | None = None
+        self.offered: tuple[str, ...] = ()
+        """The account ids that the gateway offered last."""
+        self.last_failure = ""
+        self.connected_since: datetime | None = None
+        quieten()
+
+    # --- state -------------------------------------------------------------
+
+    @property
+    def link(self) -> Link:
+        """Return where the session stands."""
+        return self._link
+
+    @property
+    def connected(self) -> bool:
+        """Return whether a completely synced session stands."""
+        return self._link is Link.READY
+
+    async def wait_ready(self) -> None:
+        """Wait until the session is synced and reconciled."""
+        await self._ready.wait()
+
+    async def wait_lost(self) -> None:
+        """Wait until no ready session stands."""
+        await self._down.wait()
+
+    @property
+    def trouble(self) -> str:
+        """Return why no session stands, for a person; empty when one does."""
+        return "" if self.connected else self.last_failure or "not connected yet"
+
+    def _move(self, happened: LinkInput, cause: str = "") -> None:
+        before, self._link = self._link, advance(self._link, happened)
+        if before is self._link:
+            return
+        if self._link is Link.READY:
+            self._ready.set()
+            self._down.clear()
+            self._emit_event(LinkChange(connected=True))
+        elif before is Link.READY:
+            self._ready.clear()
+            self._down.set()
+            self.last_failure = cause
+            self._emit_event(LinkChange(connected=False, cause=cause))
+
+    # --- the life of the session --------------------------------------------
+
+    async def run(self) -> None:
+        """Connect, and connect again, until cancelled.
+
+        Raises:
+            AccountRefused: the gateway does not offer the configured account.
+            ConfigError: no account is configured; the text names those offered.
+        """
+        failures = 0
+        try:
+            while True:
+                try:
+                    await self._one_connection()
+                except (ConnectionLost, RequestRefused) as exc:
+                    was_ready = self.connected_since is not None
+                    failures = 0 if was_ready else failures + 1
+                    self._fell(self._refused or exc, failures)
+                await asyncio.sleep(self._backoff(failures))
+        finally:
+            self._move(LinkInput.STOP, "stopped")
+            self._close(abort=False)
+
+    def _backoff(self, failures: int) -> float:
+        wait = self._settings.retry_first_s * 2.0 ** min(failures, 8)
+        return min(self._settings.retry_last_s, wait) * self._jitter.uniform(0.8, 1.2)
+
+    def _fell(self, exc: Exception, failures: int) -> None:
+        cause = str(exc)
+        level = log.warning if cause != self.last_failure else log.debug
+        code = exc.code if isinstance(exc, GatewayRefused | RequestRefused) else None
+        level("session.failed", cause=cause, code=code, attempt=failures)
+        self.last_failure = cause
+        self.connected_since = None
+        self._move(LinkInput.LOST, cause)
+        self._close(abort=True)
+
+    async def _one_connection(self) -> None:
+        self._move(LinkInput.ATTEMPT)
+        self._resync.clear()
+        await self._connect()
+        self._move(LinkInput.ACCEPTED)
+        self._guard_account()
+        await self.follow_account()
+        await self._sync_and_tell()
+        self._announce()
+        async with asyncio.TaskGroup() as tasks:
+            watchers = [
+                tasks.create_task(self._heartbeat(), name="session.heartbeat"),
+                tasks.create_task(self._resyncer(), name="session.resync"),
+            ]
+            cause = await self._lost_future()
+            for watcher in watchers:
+                watcher.cancel()
+        raise ConnectionLost(cause)
+
+    async def _sync_and_tell(self) -> None:
+        await self._on_synced(await self.sync())
+        if self._link is Link.SYNCING:  # 1100 meanwhile: wait for 1101 or 1102
+            self._move(LinkInput.SYNCED)
+
+    def _announce(self) -> None:
+        self.connected_since = self._clock.now()
+        self.last_failure = ""
+        log.info(
+            "session.ready",
+            client_id=self.client_id,
+            gateway=self._settings.address,
+            account=self._settings.account,
+            server_version=self._ib.client.serverVersion() if self._ib else None,
+        )
+
+    def _lost_future(self) -> asyncio.Future[str]:
+        if self._lost is None:
+            raise InvariantViolated("a connection without its future")
+        return self._lost
+
+    async def _connect(self) -> None:
+        """Open a new IB; end at once with the reason where the gateway gives one."""
+        ib = TappedIB(self._take)
+        self._ib = ib
+        self._refused, self._doubt = None, ""
+        self._lost = asyncio.get_running_loop().create_future()
+
+        def on_disconnected() -> None:
+            self.abort("the gateway closed the connection")
+
+        ib.disconnectedEvent += on_disconnected
+        async with asyncio.TaskGroup() as tasks:
+            self._attempt = tasks.create_task(
+                self._open(ib), name=f"session.connect.{self.client_id}"
+            )
+        if self._refused is not None:
+            raise self._refused
+        if self._attempt.cancelled():
+            raise ConnectionLost("the attempt was cancelled")
+        failure = self._attempt.result()
+        if failure is not None:
+            raise self._named(failure) from failure
+
+    async def _open(self, ib: TappedIB) -> Exception | None:
+        """Return the exception instead of raising: a task group would wrap it."""
+        settings = self._settings
+        try:
+            await ib.connectAsync(
+                settings.host,
+                settings.port,
+                clientId=settings.client_id,
+                timeout=settings.connect_timeout_s,
+                raiseSyncErrors=True,
+                fetchFields=ib_async.ib.StartupFetchNONE,
+            )
+        except (OSError, TimeoutError, RequestError) as exc:
+            return exc
+        return None
+
+    def _named(self, exc: Exception) -> ConnectionLost:
+        where = self._settings.address
+        if isinstance(exc, ConnectionRefusedError):
+            return ConnectionLost(
+                f"nothing listens on {where}: start the gateway, "
+                "enable its API, and look at its port"
+            )
+        if isinstance(exc, TimeoutError):
+            return GatewayTimeout(
+                f"{where} accepted the connection but did not finish the handshake "
+                f"in {self._settings.connect_timeout_s:g} s: the gateway behind the "
+                "port may be down, logged out or frozen"
+            )
+        return ConnectionLost(f"{where}: {str(exc) or type(exc).__name__}")
+
+    def _guard_account(self) -> None:
+        """Let no account pass that the configuration does not name (law I11)."""
+        if self._ib is None:
+            raise InvariantViolated("no connection to guard")
+        self.offered = tuple(self._ib.managedAccounts())
+        offer = f"the gateway at {self._settings.address} offers {self._offer()}"
+        if not self._settings.account:
+            raise ConfigError(f"account.id is not set: {offer}; name one of them")
+        if self._settings.account not in self.offered:
+            raise AccountRefused(
+                f"account {self._settings.account} is not allowed here: {offer}; "
+                "correct account.id or log the gateway in to the right account"
+            )
+
+    def _offer(self) -> str:
+        return ", ".join(self.offered) or "no account"
+
+    def _close(self, *, abort: bool) -> None:
+        """Drop the socket; abort it where anything queued must never be sent."""
+        if self._ib is None:
+            return
+        ib, self._ib = self._ib, None
+        transport = ib.client.conn.transport
+        if abort and transport is not None:
+            transport.abort()
+        elif ib.isConnected():
+            ib.disconnect()
+
+    def abort(self, cause: str) -> None:
+        """End the connection because its state is in doubt."""
+        super().abort(cause)
+        if self._lost is not None and not self._lost.done():
+            self._lost.set_result(cause)
+
+    # --- events ---------------------------------------------------------------
+
+    def _take(self, event: BrokerEvent) -> None:
+        if isinstance(event, Notice):
+            self._take_notice(event)
+        self._emit_event(event)
+
+    def _take_notice(self, notice: Notice) -> None:
+        if notice.code == CLIENT_ID_IN_USE:
+            self._refuse(
+                f"client id {self.client_id} is in use at {self._settings.address}: "
+                "another ibkrd or script holds it, or a half-open session of our own "
+                "that the gateway has not noticed yet; waiting with the same id",
+                notice.code,
+            )
+        elif notice.code == READ_ONLY and "read-only" in notice.text.lower():
+            self._refuse(
+                "the gateway's API is read-only: clear 'Read-Only API' in its "
+                "settings (Configure > API > Settings)",
+                notice.code,
+            )
+        elif notice.code == BROKER_LOST and self._link in _STANDING:
+            self._move(LinkInput.BROKER_LOST, f"{notice.code} {notice.text}")
+        elif notice.code in BROKER_BACK and self._link in _STANDING:
+            self._move(LinkInput.BROKER_BACK, f"{notice.code} {notice.text}")
+            self._resync.set()
+
+    def _refuse(self, text: str, code: int) -> None:
+        self._refused = GatewayRefused(text, code=code)
+        if self._attempt is not None and not self._attempt.done():
+            self._attempt.cancel()
+        self.abort(text)
+
+    # --- liveness ---------------------------------------------------------------
+
+    async def _heartbeat(self) -> None:
+        """Ask for the time again and again; two misses abort the socket."""
+        misses = 0
+        while True:
+            busy = self._busy() or misses > 0
+            settings = self._settings
+            await asyncio.sleep(
+                settings.busy_heartbeat_s if busy else settings.heartbeat_s
+            )
+            try:
+                await self.probe()
+            except ConnectionLost:
+                misses += 1
+                log.info("session.probe_missed", misses=misses)
+                if misses >= 2:
+                    self.abort("two probes without an answer: the gateway is mute")
+            else:
+                misses = 0
+
+    async def _resyncer(self) -> None:
+        """Read everything anew whenever the broker comes back (1101, 1102)."""
+        while True:
+            await self._resync.wait()
+            self._resync.clear()
+            try:
+                await self._sync_and_tell()
+            except (ConnectionLost, RequestRefused) as exc:
+                self.abort(f"no complete sync after the broker came back: {exc}")
+
+
+_STANDING = frozenset({Link.SYNCING, Link.READY, Link.DEGRADED})

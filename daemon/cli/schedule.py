@@ -1,0 +1,103 @@
+"""`ibkrd schedule`: the jobs of coming sessions, in both zones."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from daemon.calendar import load_calendar
+from daemon.cli.output import print_json, print_table
+from daemon.clock import SystemClock
+from daemon.config import load_config
+from daemon.core.schedule import Timetable, schedule_rows
+from daemon.core.session import ordinary_day, parse_when
+
+AROUND = timedelta(days=45)
+"""Sessions around the asked span that show what an ordinary day is."""
+DAY = click.DateTime(["%Y-%m-%d"])
+
+
+@click.command("schedule")
+@click.option("--from", "first", type=DAY, help="First day (default: today).")
+@click.option("--to", "last", type=DAY, help="Last day (default: --days later).")
+@click.option("--days", default=14, show_default=True, help="Days without --to.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def command(
+    config_path: Path | None,
+    first: datetime | None,
+    last: datetime | None,
+    days: int,
+    *,
+    as_json: bool,
+) -> None:
+    """Show each session with its jobs and the cutoff, in both zones."""
+    config = load_config(config_path, os.environ)
+    today = SystemClock().now().date()
+    start = first.date() if first else today
+    end = last.date() if last else start + timedelta(days=days)
+    if end < start:
+        raise click.BadParameter(f"--to {end} lies before --from {start}")
+    calendar = load_calendar(config.calendar.exchange, config.paths.state, start)
+    timetable = Timetable(
+        {job: parse_when(when) for job, when in config.schedule.times().items()},
+        ordinary_day(calendar.sessions(*_around(start, end)), calendar.time_zone),
+        adjust=config.schedule.adjust,
+    )
+    rows: list[dict[str, Any]] = schedule_rows(
+        timetable,
+        calendar.sessions(start, end),
+        (start, end),
+        config.calendar.local_zone,
+        calendar.holidays,
+    )
+    if as_json:
+        print_json(rows)
+        return
+    _print(rows, calendar.time_zone, config.calendar.local_zone, list(timetable.jobs))
+
+
+def _around(start: date, end: date) -> tuple[date, date]:
+    return start, max(end, start + AROUND)
+
+
+def _print(
+    rows: list[dict[str, Any]], exchange: str, local: str, jobs: list[str]
+) -> None:
+    print_table(
+        f"Times in {exchange} / {local}",
+        ["date", "open", "close", "cutoff", *jobs, "marks"],
+        [_cells(row, jobs) for row in rows],
+    )
+    for note in _notes(rows):
+        click.echo(note)
+
+
+def _cells(row: dict[str, Any], jobs: list[str]) -> list[str]:
+    at = {job["job"]: _both(job) for job in row["jobs"]}
+    times = [_both(row[key]) for key in ("open", "close", "cutoff")]
+    return [
+        f"{row['weekday']} {row['date']}",
+        *times,
+        *(at.get(job, "-") for job in jobs),
+        ", ".join(row["marks"]),
+    ]
+
+
+def _both(moment: dict[str, str] | None) -> str:
+    return "-" if moment is None else f"{moment['exchange']} / {moment['local']}"
+
+
+def _notes(rows: Iterable[dict[str, Any]]) -> list[str]:
+    notes: list[str] = []
+    for row in rows:
+        notes += [f"{row['date']}: {note}" for note in row["notes"]]
+        for job in row["jobs"]:
+            told = [job["moved"], *job["warnings"]]
+            notes += [f"{row['date']} {job['job']}: {text}" for text in told if text]
+    return notes

@@ -1,0 +1,1 @@
+"""The control socket: commands of the same user, on the same host."""

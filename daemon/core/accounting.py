@@ -1,0 +1,60 @@
+"""What became of a plan row: submitted, refused or unknown, from its orders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from daemon.core import refs
+from daemon.core.lifecycle import acknowledged
+from daemon.core.model import (
+    Leg,
+    OrderRecord,
+    OrderState,
+    RowOutcome,
+    RowStatus,
+)
+from daemon.core.plan import PlanRow
+
+
+def account_row(row: PlanRow, records: Sequence[OrderRecord]) -> RowOutcome:
+    """Return the outcome of *row* from the *records* of all its orders.
+
+    A row is refused when no entry of it stands at the broker; a single refused
+    exit leaves it submitted and is named in the reason.
+    """
+    unheard = [r for r in records if not acknowledged(r)]
+    if unheard or not records:
+        names = ", ".join(_leg(r) for r in unheard) or "no order"
+        return _outcome(row, RowStatus.UNKNOWN, f"no answer for {names}")
+    refused = [r for r in records if r.state is OrderState.REJECTED]
+    reason = "; ".join(f"{_leg(r)} refused: {r.code} {r.text}" for r in refused)
+    entries = [r for r in records if _is_entry(r)]
+    if all(r.state is OrderState.REJECTED for r in entries):
+        return _outcome(row, RowStatus.REFUSED, reason)
+    return _outcome(row, RowStatus.SUBMITTED, reason)
+
+
+def tally(outcomes: Iterable[RowOutcome]) -> dict[str, int]:
+    """Return how many rows ended in each status; their sum is all rows.
+
+    >>> tally([RowOutcome(2, "LH", RowStatus.SUBMITTED)])["submitted"]
+    1
+    """
+    counts = dict.fromkeys((status.value for status in RowStatus), 0)
+    for outcome in outcomes:
+        counts[outcome.status.value] += 1
+    return counts
+
+
+def _is_entry(record: OrderRecord) -> bool:
+    ref = refs.parse(record.order_ref)
+    return ref is not None and ref.leg is Leg.ENTRY
+
+
+def _leg(record: OrderRecord) -> str:
+    ref = refs.parse(record.order_ref)
+    return record.order_ref if ref is None else f"{ref.bracket} {ref.leg}"
+
+
+def _outcome(row: PlanRow, status: RowStatus, reason: str) -> RowOutcome:
+    return RowOutcome(row.line, row.symbol, status, reason)

@@ -1,0 +1,91 @@
+"""The order desk: commit the intent, then the wire, then follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
+
+import structlog
+
+from daemon.core.model import (
+    Order,
+    OrderRecord,
+    OrderRef,
+    OrderState,
+    Session,
+    Snapshot,
+)
+from daemon.errors import InvariantViolated
+from daemon.orderbook import OrderBook
+from daemon.ports import Broker, Clock, Journal, RunId
+
+log = structlog.get_logger(__name__)
+
+
+class OrderDesk:
+    """Implements `ports.Desk` over a broker, a journal and an order book."""
+
+    def __init__(
+        self, *, broker: Broker, journal: Journal, clock: Clock, book: OrderBook
+    ) -> None:
+        self._broker = broker
+        self._journal = journal
+        self._clock = clock
+        self._book = book
+
+    def orders(self, session: date) -> Mapping[OrderRef, OrderRecord]:
+        """Return our orders of *session* as known now."""
+        return self._book.orders(session)
+
+    async def submit(
+        self, family: Sequence[Order], session: Session, run_id: RunId
+    ) -> None:
+        """Commit the intents, then put the family on the wire, in one breath.
+
+        No await stands between the commit and the first byte: a slot is waited for
+        before, and everything is checked again after it.
+
+        Raises:
+            AlreadyClaimed: the journal holds one of the references; nothing sent.
+            ConnectionLost: the link broke; what was committed stays intended.
+        """
+        await self._broker.ready_to_send()
+        ids = self._broker.reserve_order_ids(
+            len(family), self._journal.highest_order_id()
+        )
+        now = self._clock.now()
+        for order in family:
+            if order.expires_at is not None and now > order.expires_at:
+                raise InvariantViolated(f"{order.order_ref} has expired")
+        records = [
+            OrderRecord(order=order, session=session.date, order_id=order_id)
+            for order, order_id in zip(family, ids, strict=True)
+        ]
+        self._journal.intend(records, run_id, now)
+        self._book.add(records)
+        await self._broker.send(list(zip(ids, family, strict=True)))
+        self._book.mark((o.order_ref for o in family), OrderState.SENT)
+
+    async def cancel(self, record: OrderRecord) -> None:
+        """Ask the broker to cancel one of our orders."""
+        log.info("order.cancelling", order_ref=record.order_ref)
+        await self._broker.cancel(record.order_id)
+
+    async def wait(
+        self,
+        refs: Iterable[OrderRef],
+        until: Callable[[OrderRecord], bool],
+        timeout_s: float,
+    ) -> Mapping[OrderRef, OrderRecord]:
+        """Wait until *until* holds for every order; return the others."""
+        return await self._book.wait(refs, until, timeout_s)
+
+    async def mark(self, refs: Iterable[OrderRef], state: OrderState) -> None:
+        """Journal a state that we conclude ourselves."""
+        self._book.mark(refs, state)
+
+    async def reconcile(self) -> Snapshot:
+        """Sync with the broker and journal what it says of our orders."""
+        snapshot = await self._broker.sync()
+        self._book.adopt(snapshot, fresh=False)
+        return snapshot

@@ -1,0 +1,1 @@
+"""The revisions, four digits each, so that they sort."""

@@ -1,0 +1,1 @@
+"""Telling the person: an outbox and its channels."""

@@ -1,0 +1,312 @@
+"""What we know of our own orders, kept current by the broker's evidence."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import date
+
+import structlog
+
+from daemon.core import lifecycle, notices, refs
+from daemon.core.model import (
+    BrokerEvent,
+    Commission,
+    CompletedOrder,
+    Fill,
+    LinkChange,
+    Message,
+    Notice,
+    OrderId,
+    OrderRecord,
+    OrderRef,
+    OrderState,
+    OrderUpdate,
+    PermId,
+    Severity,
+    Snapshot,
+    WorkingOrder,
+)
+from daemon.ports import Clock, Journal
+
+log = structlog.get_logger(__name__)
+
+
+class OrderBook:
+    """Follows every order of ours; each change is journaled before it is seen.
+
+    Args:
+        journal: where intents come from and states go.
+        clock: stamps what is journaled.
+        client_id: evidence of other clients never touches our orders.
+        tell: takes a message for the person; must not block.
+    """
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        clock: Clock,
+        client_id: int,
+        tell: Callable[[Message], None],
+    ) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._client_id = client_id
+        self._tell = tell
+        self._sessions: dict[date, dict[OrderRef, OrderRecord]] = {}
+        self._by_id: dict[OrderId, OrderRecord] = {}
+        self._by_perm: dict[PermId, OrderRef] = {}
+        self._awaited: list[frozenset[OrderRef]] = []
+        self._changed = asyncio.Event()
+
+    # --- reading -------------------------------------------------------------
+
+    def orders(self, session: date) -> Mapping[OrderRef, OrderRecord]:
+        """Return our orders of *session* as known now."""
+        if session not in self._sessions:
+            self._sessions[session] = {}
+            for record in self._journal.orders(session).values():
+                self._keep(record)
+        return self._sessions[session]
+
+    def in_flight(self) -> bool:
+        """Return whether an order waits for its acknowledgement."""
+        return any(
+            record.state in {OrderState.INTENDED, OrderState.SENT}
+            for records in self._sessions.values()
+            for record in records.values()
+        )
+
+    async def wait(
+        self,
+        order_refs: Iterable[OrderRef],
+        until: Callable[[OrderRecord], bool],
+        timeout_s: float,
+    ) -> Mapping[OrderRef, OrderRecord]:
+        """Wait until *until* holds for all; return those for which it holds not."""
+        wanted = frozenset(order_refs)
+        self._awaited.append(wanted)
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self._pending(wanted, until):
+                    await self._changed.wait()
+        except TimeoutError:
+            log.info("orders.wait_ended", pending=len(self._pending(wanted, until)))
+        finally:
+            self._awaited.remove(wanted)
+        return self._pending(wanted, until)
+
+    def _pending(
+        self, wanted: frozenset[OrderRef], until: Callable[[OrderRecord], bool]
+    ) -> dict[OrderRef, OrderRecord]:
+        records = ((ref, self._find(ref)) for ref in sorted(wanted))
+        return {
+            ref: record
+            for ref, record in records
+            if record is not None and not until(record)
+        }
+
+    # --- writing -------------------------------------------------------------
+
+    def add(self, records: Iterable[OrderRecord]) -> None:
+        """Take orders whose intents have just been committed."""
+        for record in records:
+            self.orders(record.session)
+            self._keep(record)
+
+    def mark(self, order_refs: Iterable[OrderRef], state: OrderState) -> None:
+        """Journal a state that we conclude ourselves: sent, or unknown."""
+        for ref in order_refs:
+            record = self._find(ref)
+            if record is None or record.state.terminal or record.state is state:
+                continue
+            if state is OrderState.SENT and record.state is not OrderState.INTENDED:
+                continue  # the broker's evidence was faster
+            self._store(record, replace(record, state=state))
+
+    def take(self, event: BrokerEvent) -> None:
+        """Journal one event of the broker and move the order it speaks of."""
+        self._journal.record_event(event, self._clock.now())
+        match event:
+            case LinkChange():
+                self._link_changed(event)
+            case Notice():
+                self._notice(event)
+            case Commission():
+                self._wake()
+            case OrderUpdate() | WorkingOrder() | Fill():
+                self._evidence(event)
+
+    def adopt(self, snapshot: Snapshot, *, fresh: bool) -> None:
+        """Take a complete sync; after a *fresh* connect silence becomes UNKNOWN."""
+        for fill in snapshot.fills:
+            self.take(fill)
+        for commission in snapshot.commissions:
+            self.take(commission)
+        for order in snapshot.open_orders:
+            self._evidence(order)
+        for completed in snapshot.completed_orders:
+            self._evidence(completed)
+        if fresh:
+            self._name_the_unknown(snapshot)
+
+    # --- inside -------------------------------------------------------------
+
+    def _keep(self, record: OrderRecord) -> None:
+        self._sessions[record.session][record.order_ref] = record
+        self._by_id[record.order_id] = record
+        if record.perm_id:
+            self._by_perm[record.perm_id] = record.order_ref
+
+    def _find(self, ref: OrderRef) -> OrderRecord | None:
+        parsed = refs.parse(ref)
+        return None if parsed is None else self.orders(parsed.session).get(ref)
+
+    def _match(
+        self, event: OrderUpdate | WorkingOrder | Fill | CompletedOrder
+    ) -> OrderRecord | None:
+        """Find our order by reference; without one by perm id, then our own id.
+
+        A reference that is not ours belongs to a foreign order, whatever its ids.
+        """
+        if event.order_ref:
+            return self._find(event.order_ref)
+        if ref := self._by_perm.get(event.perm_id):
+            return self._find(ref)
+        if isinstance(event, CompletedOrder) or event.client_id != self._client_id:
+            return None
+        record = self._by_id.get(event.order_id)
+        return None if record is None else self._find(record.order_ref)
+
+    def _evidence(
+        self, event: OrderUpdate | WorkingOrder | Fill | CompletedOrder
+    ) -> None:
+        record = self._match(event)
+        if record is None:
+            if isinstance(event, Fill):
+                log.warning("fill.foreign", symbol=event.symbol, shares=event.quantity)
+            self._wake()
+            return
+        after = lifecycle.advance(record, event)
+        if isinstance(event, Fill) and after != record:
+            self._log_fill(record, event)
+        self._store(record, after)
+
+    def _notice(self, notice: Notice) -> None:
+        known = self._by_id.get(OrderId(notice.order_id))
+        record = None if known is None else self._find(known.order_ref)
+        rule = notices.rule(notice.code)
+        if record is None:
+            level = log.debug if rule.disposition in _QUIET else log.warning
+            level("gateway.notice", code=notice.code, text=notice.text)
+            return
+        log.info(
+            "order.noticed",
+            order_ref=record.order_ref,
+            code=notice.code,
+            text=notice.text,
+        )
+        if notices.queued_beyond(notice, record.session):
+            self._tell(_queued(record, notice))
+        self._store(record, lifecycle.advance(record, notice))
+
+    def _store(self, before: OrderRecord, after: OrderRecord) -> None:
+        if after != before:
+            self._journal.record_state(after, self._clock.now())
+            self._keep(after)
+            if after.state is not before.state:
+                self._announce(before, after)
+        self._wake()
+
+    def _announce(self, before: OrderRecord, after: OrderRecord) -> None:
+        log.info(
+            f"order.{after.state.value}",  # noqa: G004  (one event name per state)
+            order_ref=after.order_ref,
+            order_id=after.order_id,
+            perm_id=after.perm_id,
+            before=before.state.value,
+            filled=after.filled,
+        )
+        if after.state is OrderState.REJECTED and not self._is_awaited(after.order_ref):
+            self._tell(_late_refusal(after))
+
+    def _is_awaited(self, ref: OrderRef) -> bool:
+        return any(ref in wanted for wanted in self._awaited)
+
+    def _log_fill(self, record: OrderRecord, fill: Fill) -> None:
+        log.info(
+            "order.executed",
+            order_ref=record.order_ref,
+            symbol=fill.symbol,
+            side=fill.side.value,
+            shares=fill.quantity,
+            price=fill.price,
+            exec_id=fill.exec_id,
+        )
+
+    def _link_changed(self, change: LinkChange) -> None:
+        if not change.connected:
+            log.warning("session.lost", cause=change.cause)
+
+    def _name_the_unknown(self, snapshot: Snapshot) -> None:
+        """Silence is not an answer: what nobody speaks of becomes UNKNOWN."""
+        spoken = {o.order_ref for o in snapshot.open_orders}
+        spoken |= {o.order_ref for o in snapshot.completed_orders}
+        lost = [
+            record
+            for records in self._sessions.values()
+            for record in records.values()
+            if not record.state.terminal
+            and record.state is not OrderState.UNKNOWN
+            and record.order_ref not in spoken
+        ]
+        if lost:
+            self.mark([r.order_ref for r in lost], OrderState.UNKNOWN)
+            self._tell(_unknown(lost))
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+_QUIET = frozenset(
+    {
+        notices.Disposition.NOTICE,
+        notices.Disposition.ORDER_LIVES,
+        notices.Disposition.CONNECTION,  # the session names these itself
+    }
+)
+
+
+def _late_refusal(record: OrderRecord) -> Message:
+    rule = notices.rule(record.code or 0)
+    return Message(
+        Severity.ALARM,
+        f"{record.order.contract.symbol}: order refused ({record.code})",
+        f"{record.order_ref}: {record.code} {record.text}\n{rule.remedy}",
+    )
+
+
+def _queued(record: OrderRecord, notice: Notice) -> Message:
+    order = record.order
+    return Message(
+        Severity.ALARM,
+        f"{order.contract.symbol}: order held for a later session (399)",
+        f"{record.order_ref}: {order.side} {order.quantity} {order.order_type} will "
+        f"not execute today: {notice.text}\nCancel it in TWS and close by hand.",
+    )
+
+
+def _unknown(records: list[OrderRecord]) -> Message:
+    lines = "\n".join(
+        f"{r.order_ref}: {r.order.side} {r.order.quantity} (order id {r.order_id})"
+        for r in records
+    )
+    return Message(
+        Severity.ALARM,
+        f"{len(records)} order(s) of unknown fate",
+        "The gateway answered completely and did not speak of these orders. "
+        f"They are not sent again; look in TWS:\n{lines}",
+    )

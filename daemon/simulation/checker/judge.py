@@ -1,0 +1,324 @@
+"""The laws, judged while the ledger is read from its first line to its last."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from daemon.simulation.checker.books import ZERO, Books, Order, Session
+from daemon.simulation.checker.exposure import crossing
+from daemon.simulation.checker.records import Record, read
+from daemon.simulation.checker.testimony import (
+    Intent,
+    Testimony,
+    names_exactly,
+    read_journal,
+)
+from daemon.simulation.checker.values import (
+    CheckError,
+    Scope,
+    Terms,
+    Verdict,
+    Violation,
+)
+
+AFTER_CLOSE = timedelta(minutes=5)
+"""The session is judged at close plus this."""
+ALERT_BEFORE = timedelta(minutes=10)
+"""What is known by DECIDED_BEFORE is told before close minus this."""
+DECIDED_BEFORE = timedelta(minutes=12)
+IDLE_LIMIT = timedelta(seconds=60)
+"""An exit may outlive its position by this; an alert may follow its cause by it."""
+LATE_CAUSES = frozenset({"executed", "order_error", "status", "discarded"})
+
+
+def check(  # noqa: PLR0913 # one call, all by name
+    ledger: Iterable[str],
+    journal: Path | None,
+    *,
+    client_id: int,
+    accounts: frozenset[str],
+    ignore: Iterable[str] = (),
+    scope: Scope = "account",
+    until: datetime | None = None,
+    grace_s: float = 2.0,
+) -> Verdict:
+    """Judge the run that *ledger* and *journal* tell of, up to the instant *until*.
+
+    Without a journal law I2 is not judged. A session is judged if its close+5m lies
+    between the first record and *until* (default: the last record).
+
+    Raises:
+        CheckError: the evidence is missing, malformed or contradicts itself.
+    """
+    terms = Terms(client_id, accounts, tuple(ignore), scope, timedelta(seconds=grace_s))
+    testimony = None if journal is None else read_journal(journal)
+    judge = _Judge(terms, testimony)
+    for record in read(ledger, until):
+        judge.hear(record)
+    return judge.close(until)
+
+
+class _Judge:
+    """Hears the records in order and keeps what was broken."""
+
+    def __init__(self, terms: Terms, testimony: Testimony | None) -> None:
+        self._terms = terms
+        self._testimony = testimony
+        self._books = Books()
+        self._violations: list[Violation] = []
+        self._flat: dict[date, bool] = {}
+        self._instants: list[datetime] = []
+        self._entries: defaultdict[tuple[date, str, str], list[Order]] = defaultdict(
+            list
+        )
+        self._doubled: set[Order] = set()
+        self._idle: dict[Order, datetime] = {}
+        self._outlived: set[Order] = set()
+        self._late_causes: dict[str, datetime] = {}
+        self._own_orders = 0
+
+    def hear(self, record: Record) -> None:
+        """Take the next *record* in."""
+        self._pass_time(record.at)
+        number = len(self._instants)
+        self._instants.append(record.at)
+        concerned = self._books.apply(number, record)
+        if record.event in {"placed", "modified"}:
+            self._judge_sent(concerned[0], record)
+        if record.event in LATE_CAUSES:
+            for order in concerned:
+                self._late_causes[order.symbol] = record.at
+        for order in concerned:
+            self._watch_entry(order, record.at)
+            self._watch_exit(order, record.at)
+
+    def close(self, until: datetime | None) -> Verdict:
+        """Return the verdict over all that was heard."""
+        if not self._instants:
+            raise CheckError("the ledger holds no record: nothing can be judged")
+        self._pass_time(until or self._instants[-1], inclusive=True)
+        judged = {"I1", "I3", "I7", "I11"}
+        if self._testimony is not None:
+            judged.add("I2")
+        if self._flat:
+            judged.add("I4")
+        ours = [
+            order
+            for order, _ in self._books.executions.values()
+            if order is not None and order.client_id == self._terms.client_id
+        ]
+        return Verdict(
+            violations=tuple(self._violations),
+            flat=dict(self._flat),
+            judged=frozenset(judged),
+            positions_at_end=self._held(),
+            orders=self._own_orders,
+            executions=len(ours),
+            sessions=len(self._flat),
+        )
+
+    def _accuse(self, law: str, at: datetime, text: str) -> None:
+        self._violations.append(Violation(law, at, text))
+
+    # --- what is sent: I11, I2, I1, I3 --------------------------------------------
+
+    def _judge_sent(self, order: Order, record: Record) -> None:
+        if record.event == "placed":
+            self._judge_second_entry(order)
+        if order.client_id != self._terms.client_id:
+            return
+        if record.event == "placed":
+            self._own_orders += 1
+        account = str(record.fields.get("account") or "")
+        if account not in self._terms.accounts:
+            self._accuse("I11", record.at, f"{order} for account {account!r}")
+        if self._testimony is not None:
+            self._judge_intent(order, record, self._testimony)
+        problem = crossing(self._books, order, self._instants, self._terms.grace)
+        if problem is not None:
+            self._accuse("I3", record.at, f"{order}: {problem}")
+
+    def _judge_intent(self, order: Order, record: Record, said: Testimony) -> None:
+        intent = said.intents.get(order.ref)
+        if intent is None:
+            self._accuse("I2", record.at, f"{order} has no intent")
+            return
+        if intent.created_at > record.at + self._terms.skew:
+            when = intent.created_at.isoformat()
+            self._accuse("I2", record.at, f"{order}: its intent came only at {when}")
+        for name, sent, meant in _compared(order, record, intent):
+            if sent != meant:
+                text = f"{order}: {name} is {sent} on the wire, {meant} in the intent"
+                self._accuse("I2", record.at, text)
+
+    def _judge_second_entry(self, order: Order) -> None:
+        if not order.is_entry or order.meaning is None:
+            return
+        meaning = order.meaning
+        same = self._entries[meaning.session, meaning.symbol, meaning.bracket]
+        for earlier in same:
+            if not earlier.never_reached_the_market:
+                self._doubled.add(earlier)
+                text = f"{order} though {earlier} is not proven never transmitted"
+                self._accuse("I1", order.at, text)
+                break
+        same.append(order)
+
+    def _watch_entry(self, order: Order, at: datetime) -> None:
+        """Catch an earlier entry that comes alive after all beside its successor."""
+        if not order.is_entry or order.meaning is None or not _reached(order):
+            return
+        meaning = order.meaning
+        for other in self._entries[meaning.session, meaning.symbol, meaning.bracket]:
+            pair = {order, other}
+            if other is not order and _reached(other) and not pair & self._doubled:
+                self._doubled |= pair
+                self._accuse("I1", at, f"{order} and {other} both reached the market")
+
+    # --- what passes: I7, I4 --------------------------------------------------------
+
+    def _pass_time(self, now: datetime, *, inclusive: bool = False) -> None:
+        """Judge what falls due before *now*; *inclusive*: at *now* as well."""
+        for session in sorted(self._books.sessions.values(), key=lambda s: s.close):
+            due = session.close + AFTER_CLOSE
+            first = bool(self._instants) and self._instants[0] <= due
+            if session.date in self._flat or not first:
+                continue
+            if due < now or (inclusive and due == now):
+                self._judge_idle(due)
+                self._judge_session(session, due, now)
+        self._judge_idle(now)
+
+    def _judge_idle(self, now: datetime) -> None:
+        for order, since in list(self._idle.items()):
+            if now - since > IDLE_LIMIT and order not in self._outlived:
+                self._outlived.add(order)
+                text = f"{order} works on though there is nothing to exit"
+                self._accuse("I7", since + IDLE_LIMIT, text)
+
+    def _watch_exit(self, order: Order, at: datetime) -> None:
+        if self._is_idle(order):
+            self._idle.setdefault(order, at)
+        else:
+            self._idle.pop(order, None)
+
+    def _is_idle(self, order: Order) -> bool:
+        """Return whether *order* is a live exit of ours that has nothing to exit.
+
+        While our session is down nobody can cancel it, and once its cancel was asked
+        for it is the broker's to end.
+        """
+        books = self._books
+        if order.client_id != self._terms.client_id or order.is_entry:
+            return False
+        if not order.working or order.cancel_asked:
+            return False
+        if books.sees_connections and self._terms.client_id not in books.connected:
+            return False
+        parent_done = order.parent is None or order.parent.ended.now
+        return parent_done and order.sign * books.position(order.key).now >= 0
+
+    def _judge_session(self, session: Session, due: datetime, now: datetime) -> None:
+        for order in self._books.orders:
+            if self._outlives(order, session):
+                self._accuse("I7", due, f"{order} outlives its session")
+        remainder = self._remainder()
+        self._flat[session.date] = not remainder
+        if remainder:
+            self._judge_alert(session, due, now, remainder)
+
+    def _outlives(self, order: Order, session: Session) -> bool:
+        if order.client_id != self._terms.client_id or not order.working:
+            return False
+        return order.meaning is None or order.meaning.session <= session.date
+
+    def _judge_alert(
+        self,
+        session: Session,
+        due: datetime,
+        now: datetime,
+        remainder: dict[str, Decimal],
+    ) -> None:
+        deadline = self._alert_deadline(session, due, remainder)
+        messages = () if self._testimony is None else self._testimony.messages
+        told = [one for one in messages if names_exactly(one.text, remainder)]
+        if any(session.open <= one.accepted_at <= deadline for one in told):
+            return
+        shares = ", ".join(f"{symbol} {count}" for symbol, count in remainder.items())
+        when = deadline.isoformat()
+        late = min((m.accepted_at.isoformat() for m in told), default="never")
+        text = f"not flat: {shares}; an alert was due by {when}, accepted: {late}"
+        self._accuse("I4", due, text)
+
+    def _alert_deadline(
+        self, session: Session, due: datetime, remainder: dict[str, Decimal]
+    ) -> datetime:
+        """Return until when the remainder had to be told: by its latest cause."""
+        deadline = session.close - ALERT_BEFORE
+        for symbol in remainder:
+            cause = self._late_causes.get(symbol)
+            if cause is not None and cause > session.close - DECIDED_BEFORE:
+                deadline = max(deadline, cause + IDLE_LIMIT)
+        return deadline
+
+    # --- positions ------------------------------------------------------------------
+
+    def _remainder(self) -> dict[str, Decimal]:
+        """Return what is still held in scope, whole shares by symbol."""
+        remainder: defaultdict[str, Decimal] = defaultdict(Decimal)
+        held = self._books.positions()
+        if self._terms.scope == "own":
+            held = {
+                key: shares
+                for (client_id, key), shares in self._books.executed_by.items()
+                if client_id == self._terms.client_id
+            }
+        for (account, con_id), shares in held.items():
+            symbol = self._books.symbols[con_id]
+            if account in self._terms.accounts and not self._ignored(symbol):
+                remainder[symbol] += int(shares)
+        return {symbol: count for symbol, count in sorted(remainder.items()) if count}
+
+    def _ignored(self, symbol: str) -> bool:
+        return any(fnmatchcase(symbol, pattern) for pattern in self._terms.ignore)
+
+    def _held(self) -> dict[tuple[str, str], Decimal]:
+        return {
+            (account, self._books.symbols[con_id]): shares
+            for (account, con_id), shares in sorted(self._books.positions().items())
+            if shares != ZERO and account in self._terms.accounts
+        }
+
+
+def _reached(order: Order) -> bool:
+    return order.released or order.filled.now != ZERO
+
+
+def _compared(
+    order: Order, record: Record, intent: Intent
+) -> list[tuple[str, object, object]]:
+    """Return what must agree, as name, wire and intent; terms only when first placed."""
+    fields: list[tuple[str, object, object]] = [
+        ("order id", order.order_id, intent.order_id),
+        ("account", record.fields.get("account"), intent.account),
+        ("side", record.text("side"), intent.side),
+        ("contract", order.key[1], intent.con_id),
+    ]
+    if record.event == "modified":
+        return fields
+    fields += [
+        ("quantity", record.number_of("quantity"), intent.quantity),
+        ("type", order.order_type, intent.order_type),
+    ]
+    if order.order_type == "LMT":
+        fields.append(
+            ("limit", record.number_or_none("limit_price"), intent.limit_price)
+        )
+    if order.order_type == "STP":
+        fields.append(("stop", record.number_or_none("stop_price"), intent.stop_price))
+    return fields

@@ -1,0 +1,249 @@
+"""One trading day of the whole daemon against the embedded gateway, in one loop."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import shutil
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+from random import Random
+from zoneinfo import ZoneInfo
+
+from daemon.app import App
+from daemon.calendar import TableCalendar, shipped_table
+from daemon.clock import SystemClock
+from daemon.config import Config, load_config
+from daemon.core.model import Session
+from daemon.core.plan import PlanRow, parse_plan
+from daemon.errors import ConfigError, PlanError
+from daemon.fakegateway.clock import LoopClock
+from daemon.fakegateway.ledger import Ledger
+from daemon.fakegateway.listings import default_listings, reference_prices
+from daemon.fakegateway.prices import Prices
+from daemon.fakegateway.server import serve
+from daemon.fakegateway.values import GatewaySettings, MarketSession
+from daemon.fakegateway.world import World as GatewayWorld
+from daemon.log import configure_logging, release_logging
+from daemon.notify.channels import Channel
+from daemon.simulation.loop import run_virtual
+from daemon.simulation.story import Fate, waypoints
+from daemon.wiring import World
+
+ACCOUNT = "DU1234567"
+HOST, PORT = "127.0.0.1", 4002
+LEDGER_NAME = "gateway-ledger.jsonl"
+AROUND = timedelta(days=10)
+"""Calendar days of sessions that the exchange knows around the day."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What a scenario may touch while the day runs."""
+
+    gateway: GatewayWorld
+    app: App
+    session: Session
+    config: Config
+
+
+Scenario = Callable[[Stage], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class DaySpec:
+    """One day to play; *state* is emptied first and holds everything afterwards."""
+
+    day: date
+    plan_name: str
+    plan_text: str
+    state: Path
+    seed: int = 1
+    fates: Mapping[str, Fate] | None = None
+    settings: GatewaySettings | None = None
+    scenario: Scenario | None = None
+    channels: Sequence[Channel] = ()
+    pace: float | None = None
+    begin: time = time(9)
+    end: time = time(16, 30)
+    log_level: str = "INFO"
+    on_ledger: Callable[[str], None] | None = None
+    on_advance: Callable[[int], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DayFiles:
+    """Where a played day left its evidence."""
+
+    ledger: Path
+    journal: Path
+    reports: Path
+    log: Path
+    ledger_sha256: str
+    exit_status: int
+
+
+CONFIG = """\
+[account]
+id = "{account}"
+
+[paths]
+state = "{state}"
+plans = "{state}/plans"
+reports = "{state}/reports"
+
+[gateway]
+host = "{host}"
+port = {port}
+"""
+
+
+def play(spec: DaySpec) -> DayFiles:
+    """Play the day in virtual time and return where its evidence lies."""
+    config = prepare(spec)
+    log_path = spec.state / "ibkrd.log"
+    with log_path.open("w", encoding="utf-8") as stream:
+        configure_logging("json", spec.log_level, stream, secrets=config.secrets())
+        try:
+            return _play(spec, config, log_path)
+        finally:
+            release_logging()
+
+
+def _play(spec: DaySpec, config: Config, log_path: Path) -> DayFiles:
+    calendar = TableCalendar(shipped_table())
+    zone = ZoneInfo(calendar.time_zone)
+    start = datetime.combine(spec.day, spec.begin, zone)
+    ledger_path = spec.state / LEDGER_NAME
+    with ledger_path.open("w", encoding="utf-8") as sink:
+
+        def write(line: str) -> None:
+            sink.write(line)
+            if spec.on_ledger is not None:
+                spec.on_ledger(line)
+
+        status = run_virtual(
+            lambda: run_day(spec, config, calendar, Ledger(write)),
+            start,
+            pace=spec.pace,
+            on_advance=spec.on_advance,
+        )
+    return DayFiles(
+        ledger=ledger_path,
+        journal=config.paths.state / "journal.sqlite",
+        reports=config.paths.reports,
+        log=log_path,
+        ledger_sha256=hashlib.sha256(ledger_path.read_bytes()).hexdigest(),
+        exit_status=status,
+    )
+
+
+def prepare(spec: DaySpec) -> Config:
+    """Make the state directory anew, with configuration and plan in it."""
+    if spec.state.exists():
+        _require_played(spec.state)
+        shutil.rmtree(spec.state)
+    (spec.state / "plans").mkdir(parents=True, mode=0o700)
+    spec.state.chmod(0o700)
+    source = spec.state / "config.toml"
+    source.write_text(
+        CONFIG.format(account=ACCOUNT, state=spec.state, host=HOST, port=PORT),
+        encoding="utf-8",
+    )
+    plan = spec.state / "plans" / spec.plan_name
+    plan.write_text(spec.plan_text, encoding="utf-8", newline="")
+    return load_config(source, {"HOME": str(spec.state)})
+
+
+def _require_played(state: Path) -> None:
+    """Let nothing be emptied but what an earlier day left."""
+    if any(state.iterdir()) and not (state / LEDGER_NAME).exists():
+        raise ConfigError(
+            f"{state} holds something else than a played day: name another directory"
+        )
+
+
+async def run_day(
+    spec: DaySpec, config: Config, calendar: TableCalendar, ledger: Ledger
+) -> int:
+    """Run gateway, daemon and scenario in the running loop until the day's end."""
+    session = calendar.session(spec.day)
+    if session is None:
+        raise PlanError(f"{spec.day} has no session on {calendar.exchange}")
+    gateway = build_gateway(spec, config, calendar, ledger)
+    server = await serve(gateway, HOST, PORT)
+    app = App(
+        config,
+        World(
+            clock=SystemClock(),
+            calendar=calendar,
+            channels=spec.channels,
+            jitter=Random(f"jitter/{spec.seed}"),
+        ),
+    )
+    stage = Stage(gateway, app, session, config)
+    end = datetime.combine(spec.day, spec.end, ZoneInfo(calendar.time_zone))
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            daemon = tasks.create_task(app.run(), name="daemon")
+            acting = tasks.create_task(_act(spec, stage), name="scenario")
+            await asyncio.sleep((end - SystemClock().now()).total_seconds())
+            app.stop("end of the simulated day")
+            status = await daemon
+            acting.cancel()
+    finally:
+        gateway.drop_clients()
+        server.close()
+    return status
+
+
+async def _act(spec: DaySpec, stage: Stage) -> None:
+    if spec.scenario is not None:
+        await spec.scenario(stage)
+
+
+def build_gateway(
+    spec: DaySpec, config: Config, calendar: TableCalendar, ledger: Ledger
+) -> GatewayWorld:
+    """Return the broker and the exchange of the day."""
+    rules = config.rules()
+    plan = parse_plan(
+        spec.plan_text, size_preset=rules.size_preset, share_a=rules.share_a
+    )
+    rows = {row.symbol: row for row in plan.rows}
+    listings = default_listings()
+    return GatewayWorld(
+        clock=LoopClock(asyncio.get_running_loop(), SystemClock().now()),
+        sessions=market_sessions(calendar, spec.day),
+        listings=listings,
+        settings=spec.settings or GatewaySettings(accounts=(ACCOUNT,)),
+        prices=prices_for(rows, spec.fates or {}, spec.seed),
+        ledger=ledger,
+        seed=spec.seed,
+    )
+
+
+def market_sessions(calendar: TableCalendar, day: date) -> list[MarketSession]:
+    """Return the exchange's sessions around *day*."""
+    return [
+        MarketSession(session.date, session.open, session.close)
+        for session in calendar.sessions(day - AROUND, day + AROUND)
+    ]
+
+
+def prices_for(
+    rows: Mapping[str, PlanRow], fates: Mapping[str, Fate], seed: int
+) -> Prices:
+    """Return prices that start near each row's limit and follow its fate."""
+    bases = {**reference_prices(), **{s: row.limit_price for s, row in rows.items()}}
+    return Prices(
+        seed,
+        bases=bases,
+        waypoints={
+            symbol: waypoints(rows[symbol], fate)
+            for symbol, fate in fates.items()
+            if symbol in rows
+        },
+    )

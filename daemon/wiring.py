@@ -1,0 +1,223 @@
+"""The objects of one running daemon and how they hold each other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import structlog
+
+from daemon.broker.requests import SessionSettings
+from daemon.broker.session import GatewaySession
+from daemon.config import Config
+from daemon.core.model import (
+    BrokerEvent,
+    JobResult,
+    Message,
+    OrderRecord,
+    Session,
+    Snapshot,
+)
+from daemon.core.rules import BooksStart
+from daemon.core.session import parse_when
+from daemon.desk import OrderDesk
+from daemon.jobs import all_jobs
+from daemon.notify.channels import Channel, LogChannel, TelegramChannel
+from daemon.notify.notifier import OutboxNotifier
+from daemon.orderbook import OrderBook
+from daemon.ports import Calendar, Clock, Job, JobContext, Journal, RunId
+from daemon.runner import Runner
+from daemon.scheduler import Scheduler
+
+log = structlog.get_logger(__name__)
+
+NEAR_A_JOB = timedelta(minutes=5)
+"""The heartbeat is quick from this long before a job (design section 4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What differs between a real day and a simulated one: objects, not modes."""
+
+    clock: Clock
+    calendar: Calendar
+    channels: Sequence[Channel] = ()
+    """Channels beside those that the configuration names."""
+    jitter: Random = field(default_factory=Random)
+
+
+def channels(config: Config) -> tuple[Channel, ...]:
+    """Return the channels that the configuration names; the log is always one."""
+    if config.telegram_token is None:
+        return (LogChannel(),)
+    telegram = TelegramChannel(
+        token=config.telegram_token.get_secret_value(),
+        chat_id=config.notify.telegram_chat_id,
+        api_url=config.notify.telegram_api_url,
+    )
+    return (LogChannel(), telegram)
+
+
+class Parts:
+    """The objects of one running daemon, wired once."""
+
+    def __init__(self, config: Config, world: World, journal: Journal) -> None:
+        self._config = config
+        self._world = world
+        self.journal = journal
+        self.notifier = OutboxNotifier(
+            journal, world.clock, (*channels(config), *world.channels)
+        )
+        self._events: asyncio.Queue[BrokerEvent] = asyncio.Queue()
+        self._messages: asyncio.Queue[Message] = asyncio.Queue()
+        gateway = config.gateway
+        rules = config.rules()
+        self.book = OrderBook(
+            journal=journal,
+            clock=world.clock,
+            client_id=gateway.client_id,
+            tell=self._messages.put_nowait,
+        )
+        self.session = GatewaySession(
+            SessionSettings(
+                host=gateway.host,
+                port=gateway.port,
+                client_id=gateway.client_id,
+                account=rules.account,
+                connect_timeout_s=gateway.connect_timeout_s,
+                request_timeout_s=gateway.request_timeout_s,
+                heartbeat_s=gateway.heartbeat_s,
+                messages_per_second=gateway.messages_per_second,
+            ),
+            clock=world.clock,
+            emit=self._events.put_nowait,
+            on_synced=self._reconcile,
+            busy=self._busy,
+            jitter=world.jitter,
+        )
+        self.desk = OrderDesk(
+            broker=self.session, journal=journal, clock=world.clock, book=self.book
+        )
+        self.jobs: dict[str, Job] = all_jobs()
+        self.runner = Runner(
+            jobs=self.jobs,
+            context=self.context,
+            journal=journal,
+            broker=self.session,
+            clock=world.clock,
+            notifier=self.notifier,
+        )
+        self.scheduler = Scheduler(
+            calendar=world.calendar,
+            clock=world.clock,
+            jobs={
+                job: parse_when(when) for job, when in config.schedule.times().items()
+            },
+            fire=self.runner.fire,
+            adjust=config.schedule.adjust,
+        )
+
+    async def pump(self) -> None:
+        """Consume the broker's events, one after the other."""
+        while True:
+            self.book.take(await self._events.get())
+
+    async def teller(self) -> None:
+        """Tell what the order book has to say."""
+        while True:
+            await self.notifier.tell(await self._messages.get())
+
+    async def _reconcile(self, snapshot: Snapshot) -> None:
+        """Take the sync of a new connection before anything may be sent."""
+        session = self.current_session()
+        self.book.orders(session.date)
+        while not self._events.empty():
+            self.book.take(self._events.get_nowait())
+        self.book.adopt(snapshot, fresh=True)
+        log.info(
+            "session.synced",
+            positions=len(snapshot.positions),
+            open_orders=len(snapshot.open_orders),
+            foreign_orders=len(snapshot.foreign_orders),
+            executions=len(snapshot.fills),
+        )
+
+    def _busy(self) -> bool:
+        if self.book.in_flight() or self.runner.running:
+            return True
+        now = self._world.clock.now()
+        return any(
+            timedelta(0) <= job.at - now <= NEAR_A_JOB
+            for job in self.scheduler.next_jobs(1)
+        )
+
+    def current_session(self) -> Session:
+        """Return today's session, else the last one before today."""
+        calendar = self._world.calendar
+        zone = ZoneInfo(calendar.time_zone)
+        day = self._world.clock.now().astimezone(zone).date()
+        return calendar.session(day) or calendar.previous(day)
+
+    def todays_orders(self) -> list[OrderRecord]:
+        """Return our orders of the current session."""
+        return list(self.book.orders(self.current_session().date).values())
+
+    def context(
+        self, run_id: RunId, session: Session, deadline: datetime
+    ) -> JobContext:
+        """Return what one run of a job may touch."""
+        return JobContext(
+            run_id=run_id,
+            session=session,
+            deadline=deadline,
+            rules=self._config.rules(),
+            books=BooksStart(
+                self._config.books.initial_capital, self._config.books.start_date
+            ),
+            paths=self._config.paths,
+            clock=self._world.clock,
+            calendar=self._world.calendar,
+            broker=self.session,
+            journal=self.journal,
+            desk=self.desk,
+            notifier=self.notifier,
+        )
+
+    def report_context(self) -> JobContext:
+        """Return the context of a report of the day so far."""
+        session = self.current_session()
+        run_id = RunId(f"{session.date}/report_now")
+        return self.context(run_id, session, self._world.clock.now())
+
+    def status(self) -> dict[str, Any]:
+        """Return what `ibkrd status` shows."""
+        session = self.current_session()
+        results: Mapping[str, JobResult] = self.journal.results(session.date)
+        return {
+            "now": self._world.clock.now().isoformat(),
+            "link": self.session.link.value,
+            "trouble": self.session.trouble,
+            "client_id": self.session.client_id,
+            "account": self._config.account.id,
+            "session": {
+                "date": session.date.isoformat(),
+                "open": session.open.isoformat(),
+                "close": session.close.isoformat(),
+                "cutoff": session.cutoff.isoformat(),
+            },
+            "running": sorted(self.runner.running),
+            "next": [
+                {"job": job.job, "at": job.at.isoformat()}
+                for job in self.scheduler.next_jobs(3)
+            ],
+            "results": {name: result.summary for name, result in results.items()},
+            "orders": dict(
+                sorted(Counter(r.state.value for r in self.todays_orders()).items())
+            ),
+        }
