@@ -96,7 +96,7 @@ class App:
         )
         async with control, asyncio.TaskGroup() as tasks:
             background = [
-                tasks.create_task(parts.pump(), name="pump"),
+                tasks.create_task(parts.book.pump(), name="pump"),
                 tasks.create_task(parts.teller(), name="teller"),
                 tasks.create_task(parts.session.run(), name="session"),
                 tasks.create_task(

@@ -60,6 +60,7 @@ class OrderBook:
         self._by_perm: dict[PermId, OrderRef] = {}
         self._awaited: list[frozenset[OrderRef]] = []
         self._changed = asyncio.Event()
+        self._inbox: asyncio.Queue[BrokerEvent] = asyncio.Queue()
 
     # --- reading -------------------------------------------------------------
 
@@ -126,7 +127,42 @@ class OrderBook:
                 continue  # the broker's evidence was faster
             self._store(record, replace(record, state=state))
 
-    def take(self, event: BrokerEvent) -> None:
+    def put(self, event: BrokerEvent) -> None:
+        """Queue one event of the broker; library callbacks do nothing else."""
+        self._inbox.put_nowait(event)
+
+    async def pump(self) -> None:
+        """Take events as they come; what came together is committed together."""
+        while True:
+            event = await self._inbox.get()
+            with self._journal.together():
+                self._take(event)
+                self._take_waiting()
+
+    def drain(self) -> None:
+        """Take everything that has arrived, now."""
+        if not self._inbox.empty():
+            with self._journal.together():
+                self._take_waiting()
+
+    def adopt(self, snapshot: Snapshot, *, fresh: bool) -> None:
+        """Take a complete sync; after a *fresh* connect silence becomes UNKNOWN.
+
+        Open orders and executions arrived as events, too; only completed orders
+        are in the answer alone.
+        """
+        self.drain()
+        with self._journal.together():
+            for completed in snapshot.completed_orders:
+                self._evidence(completed)
+        if fresh:
+            self._name_the_unknown(snapshot)
+
+    def _take_waiting(self) -> None:
+        while not self._inbox.empty():
+            self._take(self._inbox.get_nowait())
+
+    def _take(self, event: BrokerEvent) -> None:
         """Journal one event of the broker and move the order it speaks of."""
         self._journal.record_event(event, self._clock.now())
         match event:
@@ -138,19 +174,6 @@ class OrderBook:
                 self._wake()
             case OrderUpdate() | WorkingOrder() | Fill():
                 self._evidence(event)
-
-    def adopt(self, snapshot: Snapshot, *, fresh: bool) -> None:
-        """Take a complete sync; after a *fresh* connect silence becomes UNKNOWN."""
-        for fill in snapshot.fills:
-            self.take(fill)
-        for commission in snapshot.commissions:
-            self.take(commission)
-        for order in snapshot.open_orders:
-            self._evidence(order)
-        for completed in snapshot.completed_orders:
-            self._evidence(completed)
-        if fresh:
-            self._name_the_unknown(snapshot)
 
     # --- inside -------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -141,6 +142,9 @@ class Journal(Protocol):
     Raises:
         JournalError: the database cannot be read or written.
     """
+
+    def together(self) -> AbstractContextManager[None]:
+        """Make one synced transaction of the calls in the block; never of intents."""
 
     def start_run(self, job: str, session: date, due: datetime, now: datetime) -> RunId:
         """Open a run of *job*; its id is `<session>/<job>/<n>`, n from 1."""

@@ -17,7 +17,6 @@ from daemon.broker.requests import SessionSettings
 from daemon.broker.session import GatewaySession
 from daemon.config import Config
 from daemon.core.model import (
-    BrokerEvent,
     JobResult,
     Message,
     OrderRecord,
@@ -74,7 +73,6 @@ class Parts:
         self.notifier = OutboxNotifier(
             journal, world.clock, (*channels(config), *world.channels)
         )
-        self._events: asyncio.Queue[BrokerEvent] = asyncio.Queue()
         self._messages: asyncio.Queue[Message] = asyncio.Queue()
         gateway = config.gateway
         rules = config.rules()
@@ -96,7 +94,7 @@ class Parts:
                 messages_per_second=gateway.messages_per_second,
             ),
             clock=world.clock,
-            emit=self._events.put_nowait,
+            emit=self.book.put,
             on_synced=self._reconcile,
             busy=self._busy,
             jitter=world.jitter,
@@ -123,11 +121,6 @@ class Parts:
             adjust=config.schedule.adjust,
         )
 
-    async def pump(self) -> None:
-        """Consume the broker's events, one after the other."""
-        while True:
-            self.book.take(await self._events.get())
-
     async def teller(self) -> None:
         """Tell what the order book has to say."""
         while True:
@@ -137,8 +130,6 @@ class Parts:
         """Take the sync of a new connection before anything may be sent."""
         session = self.current_session()
         self.book.orders(session.date)
-        while not self._events.empty():
-            self.book.take(self._events.get_nowait())
         self.book.adopt(snapshot, fresh=True)
         log.info(
             "session.synced",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_EVEN, Decimal
 
@@ -77,12 +77,25 @@ def _fine(amount: Decimal) -> Decimal:
     return amount.quantize(Decimal("0.000001"), ROUND_HALF_EVEN)
 
 
+Key = tuple[str, int]
+"""Account and conId."""
+
+
+def carried(held: Mapping[Key, Holding]) -> dict[Key, Holding]:
+    """Return what is left of *held* on the next day."""
+    return {
+        key: replace(one, realized_pnl=Decimal(0))
+        for key, one in held.items()
+        if one.quantity
+    }
+
+
 class Books:
     """Cash and positions of every account, true at every moment."""
 
     def __init__(self, accounts: Iterable[str], cash: Decimal) -> None:
         self._cash = dict.fromkeys(accounts, cash)
-        self._held: dict[tuple[str, int], Holding] = {}
+        self._held: dict[Key, Holding] = {}
 
     def held(self, account: str, contract: Contract) -> Holding:
         """Return what *account* holds of *contract*, maybe nothing."""
@@ -109,9 +122,9 @@ class Books:
         self._cash[execution.account] -= signed * execution.price + commission
         return after, realized
 
-    def forget_flat(self) -> None:
-        """Drop positions of zero shares, as the broker does overnight."""
-        self._held = {key: held for key, held in self._held.items() if held.quantity}
+    def turn_day(self) -> None:
+        """Begin a day: positions of zero shares and realized results are over."""
+        self._held = carried(self._held)
 
     def funds(self, account: str, price_of: PriceOf) -> Funds:
         """Return what *account* is worth and may still use."""

@@ -110,7 +110,7 @@ class Floor:
         order.why_held = _why_held(working)
         if self._around.sessions.open_at(clock.now()) is None:
             self._warn_of_wait(working)
-        elif order.ticket.order_type != "MOC":
+        else:
             self._attempt_soon(working)
 
     def _parent_allows(self, working: Working) -> bool:

@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from daemon.fakegateway.api import WorldClock
-from daemon.fakegateway.books import Books, commission_of
+from daemon.fakegateway.books import Books, Key, carried, commission_of
 from daemon.fakegateway.lane import Lane
 from daemon.fakegateway.ledger import Ledger
 from daemon.fakegateway.orderbook import Working
@@ -55,7 +55,7 @@ class Reports:
         self._position_lane = Lane(around.clock)
         self._executions: list[Execution] = []
         self._commissions: dict[str, CommissionReport] = {}
-        self._holdings: dict[tuple[str, int], Holding] = {}
+        self._holdings: dict[Key, Holding] = {}
 
     # --- orders ---------------------------------------------------------------
 
@@ -176,9 +176,7 @@ class Reports:
             for exec_id, report in self._commissions.items()
             if exec_id in kept
         }
-        self._holdings = {
-            key: held for key, held in self._holdings.items() if held.quantity
-        }
+        self._holdings = carried(self._holdings)
 
     def _execution(
         self, working: Working, shares: Decimal, price: Decimal, exchange: str

@@ -242,7 +242,7 @@ class World:
         self._midnight = midnight
         self._book.forget_before(midnight)
         self._reports.forget_before(midnight)
-        self._books.forget_flat()
+        self._books.turn_day()
 
     # --- the ledger -----------------------------------------------------------
 

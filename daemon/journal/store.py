@@ -262,10 +262,23 @@ class SqlJournal:
             return connection.execute(statement, values).mappings().all()
 
     @contextmanager
+    def together(self) -> Iterator[None]:
+        """Make one synced transaction of all calls in the block; all or none.
+
+        For evidence only, which the broker repeats: an intent has its own commit.
+        """
+        with self._transaction():
+            yield
+
+    @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        """Run the block in one transaction, on the disk when it ends."""
-        with _translated(self.path), self._connection.begin():
-            yield self._connection
+        """Run the block in one transaction, on the disk when the outermost ends."""
+        with _translated(self.path):
+            if self._connection.in_transaction():
+                yield self._connection
+            else:
+                with self._connection.begin():
+                    yield self._connection
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from daemon.clock import SystemClock
 from daemon.config import Config, load_config
 from daemon.core.model import Session
 from daemon.core.plan import PlanRow, parse_plan
-from daemon.errors import ConfigError, PlanError
+from daemon.errors import ConfigError, InvariantViolated, PlanError
 from daemon.fakegateway.clock import LoopClock
 from daemon.fakegateway.ledger import Ledger
 from daemon.fakegateway.listings import default_listings, reference_prices
@@ -39,14 +39,61 @@ AROUND = timedelta(days=10)
 """Calendar days of sessions that the exchange knows around the day."""
 
 
-@dataclass(frozen=True, slots=True)
 class Stage:
-    """What a scenario may touch while the day runs."""
+    """The day while it runs: what a scenario may look at and touch."""
 
-    gateway: GatewayWorld
-    app: App
-    session: Session
-    config: Config
+    def __init__(
+        self,
+        spec: DaySpec,
+        config: Config,
+        calendar: TableCalendar,
+        gateway: GatewayWorld,
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        self.spec = spec
+        self.config = config
+        self.gateway = gateway
+        self.session = _session(calendar, spec.day)
+        self.exit_statuses: list[int] = []
+        """Of every daemon that has ended, in order."""
+        self._calendar = calendar
+        self._tasks = tasks
+        self._app: App | None = None
+        self._running: asyncio.Task[int] | None = None
+
+    @property
+    def app(self) -> App:
+        """Return the daemon that runs.
+
+        Raises:
+            InvariantViolated: none does.
+        """
+        if self._app is None:
+            raise InvariantViolated("no daemon runs on this stage")
+        return self._app
+
+    def start_daemon(self) -> None:
+        """Start a daemon on the day's state directory."""
+        world = World(
+            clock=SystemClock(),
+            calendar=self._calendar,
+            channels=self.spec.channels,
+            jitter=Random(f"jitter/{self.spec.seed}/{len(self.exit_statuses)}"),
+        )
+        self._app = App(self.config, world)
+        self._running = self._tasks.create_task(self._app.run(), name="daemon")
+
+    async def stop_daemon(self, cause: str) -> None:
+        """Stop the daemon that runs, if any, and wait for its end."""
+        if self._app is None or self._running is None:
+            return
+        self._app.stop(cause)
+        self.exit_statuses.append(await self._running)
+        self._app = self._running = None
+
+    async def until(self, moment: datetime) -> None:
+        """Wait until *moment*; at once where it is past."""
+        await asyncio.sleep(max(0.0, (moment - SystemClock().now()).total_seconds()))
 
 
 Scenario = Callable[[Stage], Awaitable[None]]
@@ -169,39 +216,33 @@ async def run_day(
     spec: DaySpec, config: Config, calendar: TableCalendar, ledger: Ledger
 ) -> int:
     """Run gateway, daemon and scenario in the running loop until the day's end."""
-    session = calendar.session(spec.day)
-    if session is None:
-        raise PlanError(f"{spec.day} has no session on {calendar.exchange}")
     gateway = build_gateway(spec, config, calendar, ledger)
     server = await serve(gateway, HOST, PORT)
-    app = App(
-        config,
-        World(
-            clock=SystemClock(),
-            calendar=calendar,
-            channels=spec.channels,
-            jitter=Random(f"jitter/{spec.seed}"),
-        ),
-    )
-    stage = Stage(gateway, app, session, config)
     end = datetime.combine(spec.day, spec.end, ZoneInfo(calendar.time_zone))
     try:
         async with asyncio.TaskGroup() as tasks:
-            daemon = tasks.create_task(app.run(), name="daemon")
-            acting = tasks.create_task(_act(spec, stage), name="scenario")
-            await asyncio.sleep((end - SystemClock().now()).total_seconds())
-            app.stop("end of the simulated day")
-            status = await daemon
+            stage = Stage(spec, config, calendar, gateway, tasks)
+            stage.start_daemon()
+            acting = tasks.create_task(_act(stage), name="scenario")
+            await stage.until(end)
+            await stage.stop_daemon("end of the simulated day")
             acting.cancel()
     finally:
         gateway.drop_clients()
         server.close()
-    return status
+    return stage.exit_statuses[-1]
 
 
-async def _act(spec: DaySpec, stage: Stage) -> None:
-    if spec.scenario is not None:
-        await spec.scenario(stage)
+async def _act(stage: Stage) -> None:
+    if stage.spec.scenario is not None:
+        await stage.spec.scenario(stage)
+
+
+def _session(calendar: TableCalendar, day: date) -> Session:
+    session = calendar.session(day)
+    if session is None:
+        raise PlanError(f"{day} has no session on {calendar.exchange}")
+    return session
 
 
 def build_gateway(

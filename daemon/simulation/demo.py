@@ -55,6 +55,7 @@ def play_demo(request: DemoRequest) -> dict[str, Any]:
         files.journal,
         client_id=10,
         accounts=frozenset({ACCOUNT}),
+        ignore=load_config(None, {"HOME": str(request.state)}).rules().ignore,
     )
     return _summary(request, files, verdict)
 
@@ -122,8 +123,8 @@ def _summary(request: DemoRequest, files: DayFiles, verdict: Verdict) -> dict[st
         "day": request.day.isoformat(),
         "seed": request.seed,
         "scenario": request.scenario,
-        "flat": verdict.flat,
-        "violations": [str(violation) for violation in verdict.violations],
+        "flat": verdict.flat.get(request.day) is True,
+        "violations": [str(found) for found in verdict.violations],
         "rows": rows,
         "report": str(path) if report else None,
         "totals": report.get("totals"),

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from daemon.clock import SystemClock
 from daemon.simulation.day import HOST, PORT, Scenario, Stage
 from daemon.simulation.foreign import occupy
 
@@ -18,15 +16,11 @@ async def collision(stage: Stage) -> None:
     script takes the id before we are back; it leaves ninety seconds into the job.
     """
     client_id = stage.config.gateway.client_id
-    await _until(stage.session.close - timedelta(minutes=22))
+    await stage.until(stage.session.close - timedelta(minutes=22))
     stage.gateway.drop(client_id)
     foreign = await occupy(HOST, PORT, client_id)
-    await _until(stage.session.close - timedelta(minutes=18, seconds=30))
+    await stage.until(stage.session.close - timedelta(minutes=18, seconds=30))
     foreign.leave()
-
-
-async def _until(moment: datetime) -> None:
-    await asyncio.sleep((moment - SystemClock().now()).total_seconds())
 
 
 SCENARIOS: Mapping[str, Scenario] = {"collision": collision}

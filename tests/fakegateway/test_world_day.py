@@ -177,6 +177,13 @@ def test_the_closing_prints_of_several_symbols_come_one_after_the_other(stage):
     assert len(times) == 4
 
 
+def test_the_first_closing_print_waits_for_the_auction_s_delay(stage):
+    s = stage(settings=GatewaySettings(partial_fills=False, auction_delay_s=120))
+    s.place(1, "SELL 10 MOC")
+    s.run_to("16:05:00")
+    assert "16:02:01" <= s.fills(1)[0][0] <= "16:02:40"
+
+
 @pytest.mark.parametrize(
     ("symbol", "at", "taken"),
     [
@@ -269,8 +276,15 @@ def test_a_flat_position_stands_as_zero_until_midnight(stage):
     s.place(2, "SELL 100 MKT")
     s.run_for(5)
     assert [held.quantity for held in s.world.holdings()] == [0]
+    assert realized(s) == "-4.00"
     s.run_to("00:00:01", FRIDAY)
     assert s.world.holdings() == []
+    assert realized(s) == "0.00"
+
+
+def realized(s) -> str:
+    values = s.world.account_values("DU1234567")
+    return next(one.value for one in values if one.tag == "RealizedPnL")
 
 
 def test_the_day_s_executions_and_orders_are_forgotten_at_midnight_ids_not(
@@ -578,8 +592,13 @@ def test_an_idle_world_asks_the_clock_for_nothing(stage):
     assert s.clock.pending == 0
     s.place(1, "BUY 100 LMT 1")
     s.run_for(10)
+    s.place(2, "BUY 9 LMT 1", tif="GTD", good_till_date="20260219 15:30:00 US/Eastern")
+    s.place(3, "SELL 9 MKT", good_after_time="20260219 15:40:00 US/Eastern")
+    s.run_for(10)
+    assert s.clock.pending == 3
+    s.world.global_cancel(7)
+    s.run_for(1)
     assert s.clock.pending == 1
-    s.world.cancel(7, 1)
     s.run_to("16:00:00")
     assert s.clock.pending == 0
 

@@ -255,6 +255,7 @@ def test_children_may_come_alive_for_the_filled_part(stage):
     s.run_to("10:00:00")
     assert sum(int(shares) for _, shares, _ in s.fills(2)) == filled
     assert s.position == "0"
+    assert s.clock.calls < 60
 
 
 def test_children_may_come_alive_at_full_size_and_then_sell_short(stage):
@@ -262,6 +263,17 @@ def test_children_may_come_alive_at_full_size_and_then_sell_short(stage):
     s.run_to("10:00:00")
     assert sum(int(shares) for _, shares, _ in s.fills(2)) == 100
     assert s.position == str(filled - 100)
+
+
+def test_how_children_come_alive_can_be_left_to_the_seed(stage):
+    held = set()
+    for seed in range(60):
+        s = stage(seed=seed, settings=GatewaySettings(child_activation="seed"))
+        s.bracket("BUY 100 LMT 100.01")
+        s.run_to("09:35:14")
+        if 1 in s.open() and s.open()[1].filled:
+            held.add(s.open()[3].why_held)
+    assert held == {"child", "trigger"}
 
 
 def test_a_part_filled_parent_that_is_cancelled_leaves_its_shares_unguarded(stage):
@@ -348,6 +360,19 @@ def test_a_fill_may_win_the_race_against_the_cancel(stage):
     assert s.statuses(1)[-2:] == ["PendingCancel", "Filled"]
     assert s.errors(1) == [10148]
     assert "state: Filled" in s.error_text(1)
+
+
+def test_a_part_filled_order_that_is_being_cancelled_stays_pending(stage):
+    ends = []
+    for seed in range(20):
+        s = stage(seed=seed, settings=GatewaySettings())
+        s.place(1, "BUY 100 LMT 101")
+        s.run_for(0.03)
+        s.world.cancel(7, 1)
+        s.run_for(1)
+        ends.append(s.statuses(1))
+    assert ["PreSubmitted", "PendingCancel", "PendingCancel", "Cancelled"] in ends
+    assert ["PreSubmitted", "PendingCancel", "Filled"] in ends
 
 
 def test_the_answers_to_a_cancel_that_comes_to_nothing(stage):

@@ -7,11 +7,15 @@ family has not exited yet.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from daemon.simulation.checker.books import ZERO, Books, Order
+from daemon.simulation.checker.books import ZERO, Books, Key, Order
+
+LATEST = sys.maxsize
+"""After all records."""
 
 
 def crossing(
@@ -34,6 +38,21 @@ def crossing(
             return None
         finding = finding or problem
     return finding
+
+
+def live_exits(
+    books: Books, key: Key, client_id: int, sign: int, types: frozenset[str]
+) -> Decimal:
+    """Return the shares that a client's live exits of *types* can trade now."""
+    orders = [
+        one
+        for one in books.placed_in[key]
+        if one.client_id == client_id
+        and one.sign == sign
+        and one.order_type in types
+        and not one.is_entry
+    ]
+    return _exposure(orders, LATEST, LATEST, None)
 
 
 def _states(instants: Sequence[datetime], grace: timedelta) -> Iterator[int]:

@@ -6,18 +6,18 @@ from collections import defaultdict
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from fnmatch import fnmatchcase
+from heapq import heappop, heappush
 from pathlib import Path
 
 from daemon.simulation.checker.books import ZERO, Books, Order, Session
 from daemon.simulation.checker.exposure import crossing
-from daemon.simulation.checker.records import Record, read
-from daemon.simulation.checker.testimony import (
-    Intent,
-    Testimony,
-    names_exactly,
-    read_journal,
+from daemon.simulation.checker.flatness import (
+    AFTER_CLOSE,
+    DECIDED_BEFORE,
+    Flatness,
 )
+from daemon.simulation.checker.records import Record, read
+from daemon.simulation.checker.testimony import Intent, Testimony, read_journal
 from daemon.simulation.checker.values import (
     CheckError,
     Scope,
@@ -26,14 +26,8 @@ from daemon.simulation.checker.values import (
     Violation,
 )
 
-AFTER_CLOSE = timedelta(minutes=5)
-"""The session is judged at close plus this."""
-ALERT_BEFORE = timedelta(minutes=10)
-"""What is known by DECIDED_BEFORE is told before close minus this."""
-DECIDED_BEFORE = timedelta(minutes=12)
 IDLE_LIMIT = timedelta(seconds=60)
-"""An exit may outlive its position by this; an alert may follow its cause by it."""
-LATE_CAUSES = frozenset({"executed", "order_error", "status", "discarded"})
+"""An exit may outlive its position by this."""
 
 
 def check(  # noqa: PLR0913 # one call, all by name
@@ -79,7 +73,8 @@ class _Judge:
         self._doubled: set[Order] = set()
         self._idle: dict[Order, datetime] = {}
         self._outlived: set[Order] = set()
-        self._late_causes: dict[str, datetime] = {}
+        self._agenda: list[tuple[datetime, date]] = []
+        self._flatness = Flatness(terms, self._books)
         self._own_orders = 0
 
     def hear(self, record: Record) -> None:
@@ -90,9 +85,9 @@ class _Judge:
         concerned = self._books.apply(number, record)
         if record.event in {"placed", "modified"}:
             self._judge_sent(concerned[0], record)
-        if record.event in LATE_CAUSES:
-            for order in concerned:
-                self._late_causes[order.symbol] = record.at
+        if record.event == "session":
+            self._plan(self._books.sessions[record.day("date")], record.at)
+        self._flatness.hear(number, record.at, concerned)
         for order in concerned:
             self._watch_entry(order, record.at)
             self._watch_exit(order, record.at)
@@ -182,16 +177,24 @@ class _Judge:
 
     # --- what passes: I7, I4 --------------------------------------------------------
 
+    def _plan(self, session: Session, now: datetime) -> None:
+        """Put the instants at which *session* is judged on the agenda."""
+        for due in (session.close - DECIDED_BEFORE, session.close + AFTER_CLOSE):
+            if due >= now:
+                heappush(self._agenda, (due, session.date))
+
     def _pass_time(self, now: datetime, *, inclusive: bool = False) -> None:
         """Judge what falls due before *now*; *inclusive*: at *now* as well."""
-        for session in sorted(self._books.sessions.values(), key=lambda s: s.close):
-            due = session.close + AFTER_CLOSE
-            first = bool(self._instants) and self._instants[0] <= due
-            if session.date in self._flat or not first:
-                continue
-            if due < now or (inclusive and due == now):
-                self._judge_idle(due)
-                self._judge_session(session, due, now)
+        while self._agenda and (
+            self._agenda[0][0] < now or (inclusive and self._agenda[0][0] == now)
+        ):
+            due, day = heappop(self._agenda)
+            session = self._books.sessions[day]
+            self._judge_idle(due)
+            if due == session.close - DECIDED_BEFORE:
+                self._flatness.decide()
+            elif due == session.close + AFTER_CLOSE and day not in self._flat:
+                self._judge_session(session, due)
         self._judge_idle(now)
 
     def _judge_idle(self, now: datetime) -> None:
@@ -223,69 +226,21 @@ class _Judge:
         parent_done = order.parent is None or order.parent.ended.now
         return parent_done and order.sign * books.position(order.key).now >= 0
 
-    def _judge_session(self, session: Session, due: datetime, now: datetime) -> None:
+    def _judge_session(self, session: Session, due: datetime) -> None:
         for order in self._books.orders:
             if self._outlives(order, session):
                 self._accuse("I7", due, f"{order} outlives its session")
-        remainder = self._remainder()
+        remainder = self._flatness.remainder()
         self._flat[session.date] = not remainder
-        if remainder:
-            self._judge_alert(session, due, now, remainder)
+        messages = () if self._testimony is None else self._testimony.messages
+        untold = self._flatness.unannounced(session, remainder, messages)
+        if untold is not None:
+            self._accuse("I4", due, f"not flat, and nobody was told of {untold}")
 
     def _outlives(self, order: Order, session: Session) -> bool:
         if order.client_id != self._terms.client_id or not order.working:
             return False
         return order.meaning is None or order.meaning.session <= session.date
-
-    def _judge_alert(
-        self,
-        session: Session,
-        due: datetime,
-        now: datetime,
-        remainder: dict[str, Decimal],
-    ) -> None:
-        deadline = self._alert_deadline(session, due, remainder)
-        messages = () if self._testimony is None else self._testimony.messages
-        told = [one for one in messages if names_exactly(one.text, remainder)]
-        if any(session.open <= one.accepted_at <= deadline for one in told):
-            return
-        shares = ", ".join(f"{symbol} {count}" for symbol, count in remainder.items())
-        when = deadline.isoformat()
-        late = min((m.accepted_at.isoformat() for m in told), default="never")
-        text = f"not flat: {shares}; an alert was due by {when}, accepted: {late}"
-        self._accuse("I4", due, text)
-
-    def _alert_deadline(
-        self, session: Session, due: datetime, remainder: dict[str, Decimal]
-    ) -> datetime:
-        """Return until when the remainder had to be told: by its latest cause."""
-        deadline = session.close - ALERT_BEFORE
-        for symbol in remainder:
-            cause = self._late_causes.get(symbol)
-            if cause is not None and cause > session.close - DECIDED_BEFORE:
-                deadline = max(deadline, cause + IDLE_LIMIT)
-        return deadline
-
-    # --- positions ------------------------------------------------------------------
-
-    def _remainder(self) -> dict[str, Decimal]:
-        """Return what is still held in scope, whole shares by symbol."""
-        remainder: defaultdict[str, Decimal] = defaultdict(Decimal)
-        held = self._books.positions()
-        if self._terms.scope == "own":
-            held = {
-                key: shares
-                for (client_id, key), shares in self._books.executed_by.items()
-                if client_id == self._terms.client_id
-            }
-        for (account, con_id), shares in held.items():
-            symbol = self._books.symbols[con_id]
-            if account in self._terms.accounts and not self._ignored(symbol):
-                remainder[symbol] += int(shares)
-        return {symbol: count for symbol, count in sorted(remainder.items()) if count}
-
-    def _ignored(self, symbol: str) -> bool:
-        return any(fnmatchcase(symbol, pattern) for pattern in self._terms.ignore)
 
     def _held(self) -> dict[tuple[str, str], Decimal]:
         return {
@@ -302,7 +257,7 @@ def _reached(order: Order) -> bool:
 def _compared(
     order: Order, record: Record, intent: Intent
 ) -> list[tuple[str, object, object]]:
-    """Return what must agree, as name, wire and intent; terms only when first placed."""
+    """Return what must agree: name, wire, intent; the terms only when first sent."""
     fields: list[tuple[str, object, object]] = [
         ("order id", order.order_id, intent.order_id),
         ("account", record.fields.get("account"), intent.account),
