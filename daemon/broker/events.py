@@ -175,7 +175,9 @@ class RepeatedRecords(Filter):
         r"^(API connection failed|Make sure API port|Peer closed connection"
         r"|(Error|Warning) -?\d+, reqId|Canceled order: "
         r"|IBKR API validation warning|cancelOrder: Unknown orderId"
-        r"|\w[\w ]* request timed out)"
+        r"|\w[\w ]* request timed out"
+        r"|(placeOrder|openOrder|orderStatus|execDetails|commissionReport)\b"
+        r"|(position|updatePortfolio): )"
     )
 
     def filter(self, record: LogRecord) -> bool:

@@ -126,7 +126,8 @@ class GatewaySession(Requests):
 
         Raises:
             AccountRefused: the gateway does not offer the configured account.
-            ConfigError: no account is configured; the text names those offered.
+            ConfigError: no account is configured; the text names those offered, or
+                why the gateway could not be asked.
         """
         failures = 0
         try:
@@ -134,6 +135,7 @@ class GatewaySession(Requests):
                 try:
                     await self._one_connection()
                 except (ConnectionLost, RequestRefused) as exc:
+                    self._require_account(exc)
                     was_ready = self.connected_since is not None
                     failures = 0 if was_ready else failures + 1
                     self._fell(self._refused or exc, failures)
@@ -141,6 +143,14 @@ class GatewaySession(Requests):
         finally:
             self._move(LinkInput.STOP, "stopped")
             self._close(abort=False)
+
+    def _require_account(self, exc: Exception) -> None:
+        """Do not wait for a gateway only to say that no account is configured."""
+        if not self._settings.account:
+            raise ConfigError(
+                "account.id is not set, and the gateway that could say which ids it "
+                f"offers does not: {exc}"
+            ) from exc
 
     def _backoff(self, failures: int) -> float:
         wait = self._settings.retry_first_s * 2.0 ** min(failures, 8)

@@ -19,7 +19,7 @@ from daemon.simulation.scenarios import SCENARIOS
 from daemon.simulation.timeline import Line, shown
 
 NEW_YORK = ZoneInfo("America/New_York")
-DAY_S = 7.5 * 3600
+DAY_MINUTES = 450
 """From 09:00 to 16:30."""
 Advance = Callable[[int], None]
 Write = Callable[[Line], None]
@@ -102,17 +102,18 @@ def _screen() -> Iterator[tuple[Write, Advance]]:
         transient=True,
         disable=not console.is_terminal,
     )
-    task = progress.add_task("day", total=DAY_S, clock="09:00")
+    task = progress.add_task("day", total=DAY_MINUTES, clock="09:00")
 
     def write(line: Line) -> None:
         console.print(
             Text(shown(line, NEW_YORK), style="bold red" if line.loud else "")
         )
 
-    def advance(by_us: int) -> None:
-        progress.advance(task, by_us / 1_000_000)
-        done = int(progress.tasks[0].completed) // 60 + 9 * 60
-        progress.update(task, clock=f"{done // 60:02}:{done % 60:02}")
+    def advance(us: int) -> None:
+        minutes = us // 60_000_000
+        if minutes > progress.tasks[0].completed:
+            hour, minute = divmod(9 * 60 + minutes, 60)
+            progress.update(task, completed=minutes, clock=f"{hour:02}:{minute:02}")
 
     with progress:
         yield write, advance
