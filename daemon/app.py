@@ -25,7 +25,9 @@ from daemon.wiring import Parts, World
 log = structlog.get_logger(__name__)
 
 DRAIN_S = 20.0
-"""Longest wait for the legs in flight when the daemon is asked to stop."""
+"""Longest wait for the jobs that run when the daemon is asked to stop."""
+TELL_S = 5.0
+"""Longest wait for the last messages to be told."""
 
 
 class App:
@@ -108,15 +110,20 @@ class App:
             scheduler = tasks.create_task(parts.scheduler.run(), name="scheduler")
             await self._stop.wait()
             await self._drain(parts, scheduler)
-            for task in (scheduler, *reversed(background)):
+            for task in reversed(background):
                 task.cancel()
 
     async def _drain(self, parts: Parts, scheduler: asyncio.Task[None]) -> None:
         """Let the legs in flight finish; working orders stay at the broker."""
         parts.scheduler.stop()
+        await asyncio.wait({scheduler}, timeout=DRAIN_S)
+        async with parts.desk.between_families():
+            scheduler.cancel()
+            await asyncio.wait({scheduler})
+        parts.book.drain()
         with suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_S):
-                await asyncio.wait({scheduler})
+            async with asyncio.timeout(TELL_S):
+                await parts.all_told()
         working = [
             record.order_ref
             for record in parts.todays_orders()
@@ -133,7 +140,7 @@ class App:
             try:
                 result = await report_now(parts.report_context())
                 log.info("report.written", summary=result.summary)
-            except IbkrdError as exc:
+            except (IbkrdError, OSError) as exc:
                 log.warning("report.failed", cause=str(exc))
 
     async def _report_asked(self, _: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import date
 
 import structlog
@@ -32,6 +34,7 @@ class OrderDesk:
         self._journal = journal
         self._clock = clock
         self._book = book
+        self._wire = asyncio.Lock()
 
     def orders(self, session: date) -> Mapping[OrderRef, OrderRecord]:
         """Return our orders of *session* as known now."""
@@ -49,6 +52,12 @@ class OrderDesk:
             AlreadyClaimed: the journal holds one of the references; nothing sent.
             ConnectionLost: the link broke; what was committed stays intended.
         """
+        async with self._wire:
+            await self._submit(family, session, run_id)
+
+    async def _submit(
+        self, family: Sequence[Order], session: Session, run_id: RunId
+    ) -> None:
         await self._broker.ready_to_send()
         ids = self._broker.reserve_order_ids(
             len(family), self._journal.highest_order_id()
@@ -65,6 +74,12 @@ class OrderDesk:
         self._book.add(records)
         await self._broker.send(list(zip(ids, family, strict=True)))
         self._book.mark((o.order_ref for o in family), OrderState.SENT)
+
+    @asynccontextmanager
+    async def between_families(self) -> AsyncIterator[None]:
+        """Wait until no family is half sent; none begins inside the block."""
+        async with self._wire:
+            yield
 
     async def cancel(self, record: OrderRecord) -> None:
         """Ask the broker to cancel one of our orders."""

@@ -165,7 +165,7 @@ def _json() -> tuple[Processor, Processor]:
     transformer = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
     return (
         structlog.processors.ExceptionRenderer(transformer),
-        structlog.processors.JSONRenderer(),
+        structlog.processors.JSONRenderer(sort_keys=True),
     )
 
 

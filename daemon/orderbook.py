@@ -28,6 +28,7 @@ from daemon.core.model import (
     Snapshot,
     WorkingOrder,
 )
+from daemon.errors import InvariantViolated
 from daemon.ports import Clock, Journal
 
 log = structlog.get_logger(__name__)
@@ -70,6 +71,7 @@ class OrderBook:
             self._sessions[session] = {}
             for record in self._journal.orders(session).values():
                 self._keep(record)
+            self._forget_done(session)
         return self._sessions[session]
 
     def in_flight(self) -> bool:
@@ -86,7 +88,11 @@ class OrderBook:
         until: Callable[[OrderRecord], bool],
         timeout_s: float,
     ) -> Mapping[OrderRef, OrderRecord]:
-        """Wait until *until* holds for all; return those for which it holds not."""
+        """Wait until *until* holds for all; return those for which it holds not.
+
+        Raises:
+            InvariantViolated: one of them is no order of ours.
+        """
         wanted = frozenset(order_refs)
         self._awaited.append(wanted)
         try:
@@ -102,12 +108,8 @@ class OrderBook:
     def _pending(
         self, wanted: frozenset[OrderRef], until: Callable[[OrderRecord], bool]
     ) -> dict[OrderRef, OrderRecord]:
-        records = ((ref, self._find(ref)) for ref in sorted(wanted))
-        return {
-            ref: record
-            for ref, record in records
-            if record is not None and not until(record)
-        }
+        records = ((ref, self._known(ref)) for ref in sorted(wanted))
+        return {ref: record for ref, record in records if not until(record)}
 
     # --- writing -------------------------------------------------------------
 
@@ -120,8 +122,8 @@ class OrderBook:
     def mark(self, order_refs: Iterable[OrderRef], state: OrderState) -> None:
         """Journal a state that we conclude ourselves: sent, or unknown."""
         for ref in order_refs:
-            record = self._find(ref)
-            if record is None or record.state.terminal or record.state is state:
+            record = self._known(ref)
+            if record.state.terminal or record.state is state:
                 continue
             if state is OrderState.SENT and record.state is not OrderState.INTENDED:
                 continue  # the broker's evidence was faster
@@ -186,6 +188,25 @@ class OrderBook:
     def _find(self, ref: OrderRef) -> OrderRecord | None:
         parsed = refs.parse(ref)
         return None if parsed is None else self.orders(parsed.session).get(ref)
+
+    def _known(self, ref: OrderRef) -> OrderRecord:
+        record = self._find(ref)
+        if record is None:
+            raise InvariantViolated(f"{ref} is no order of ours")
+        return record
+
+    def _forget_done(self, before: date) -> None:
+        """Drop the sessions before *before* whose orders ended; the journal has them.
+
+        A daemon runs for months: what it holds must not grow by the day.
+        """
+        for day in [day for day in self._sessions if day < before]:
+            records = self._sessions[day].values()
+            if all(record.state.terminal for record in records):
+                for record in records:
+                    self._by_id.pop(record.order_id, None)
+                    self._by_perm.pop(record.perm_id, None)
+                del self._sessions[day]
 
     def _match(
         self, event: OrderUpdate | WorkingOrder | Fill | CompletedOrder

@@ -18,6 +18,8 @@ log = structlog.get_logger(__name__)
 FINAL = frozenset({JobOutcome.DONE, JobOutcome.SKIPPED, JobOutcome.REFUSED})
 """After one of these a job is not started again in its session."""
 
+AGAIN_S = 1.0
+"""Between the interruption of a job and the next try, once the link is ready."""
 
 ContextFactory = Callable[[RunId, Session, datetime], JobContext]
 
@@ -115,6 +117,8 @@ class Runner:
                 return await job.run(context)
             except ConnectionLost as exc:
                 log.warning("job.interrupted", cause=str(exc))
+            # A link that seems ready but fails at once must not spin the loop.
+            await asyncio.sleep(AGAIN_S)
 
     async def _too_late(
         self, job: Job, session: Session, deadline: datetime

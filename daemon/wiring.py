@@ -125,6 +125,11 @@ class Parts:
         """Tell what the order book has to say."""
         while True:
             await self.notifier.tell(await self._messages.get())
+            self._messages.task_done()
+
+    async def all_told(self) -> None:
+        """Wait until the teller has told everything."""
+        await self._messages.join()
 
     async def _reconcile(self, snapshot: Snapshot) -> None:
         """Take the sync of a new connection before anything may be sent."""

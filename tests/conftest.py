@@ -6,6 +6,7 @@ import asyncio
 import gc
 import inspect
 import logging
+import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import datetime
 
@@ -82,13 +83,21 @@ def no_unannounced_errors(request: pytest.FixtureRequest) -> Iterator[None]:
         for name in SUSPECTS:
             logging.getLogger(name).removeHandler(heard)
     markers = request.node.iter_markers("announces")
-    announced = [str(text) for marker in markers for text in marker.args]
+    announced = [_pattern(text) for marker in markers for text in marker.args]
     unannounced = [
-        line for line in heard.lines if not any(text in line for text in announced)
+        line
+        for line in heard.lines
+        if not any(re.search(one, line) for one in announced)
     ]
     if unannounced:
         lines = "\n".join(unannounced)
         pytest.fail(f"errors that nobody announced:\n{lines}", pytrace=False)
+
+
+def _pattern(announced: str | int) -> str:
+    """Return what finds *announced*: a text anywhere, a code as a word of its own."""
+    text = re.escape(str(announced))
+    return rf"\b{text}\b" if str(announced).isdecimal() else text
 
 
 class _Listener(logging.Handler):

@@ -8,7 +8,8 @@ decoder and its wrapper, so that the daemon sees what the gateway said.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from logging import DEBUG, Filter, LogRecord, getLogger
 
@@ -146,8 +147,13 @@ class Tap(Wrapper):
         errorString: str,  # noqa: N803
         advancedOrderRejectJson: str,  # noqa: N803
     ) -> None:
-        """Tell the notice, whatever ib_async makes of its code."""
-        self.emit(Notice(order_id=reqId, code=errorCode, text=errorString))
+        """Tell the notice, whatever ib_async makes of its code.
+
+        Requests and orders share one counter, and the gateway may have reset it: the
+        refusal of a request must not name an old order that had the same id.
+        """
+        order_id = -1 if reqId in self._futures else reqId
+        self.emit(Notice(order_id=order_id, code=errorCode, text=errorString))
         super().error(reqId, errorCode, errorString, advancedOrderRejectJson)
 
 
@@ -188,9 +194,15 @@ class RepeatedRecords(Filter):
         return True
 
 
-def quieten() -> None:
-    """Attach the filter once to ib_async's loggers."""
-    for name in ("ib_async.client", "ib_async.wrapper", "ib_async.ib"):
-        logger = getLogger(name)
-        if not any(isinstance(f, RepeatedRecords) for f in logger.filters):
-            logger.addFilter(RepeatedRecords())
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keep the repeated records of ib_async's loggers away while the block runs."""
+    repeated = RepeatedRecords()
+    loggers = [getLogger(f"ib_async.{name}") for name in ("client", "wrapper", "ib")]
+    for logger in loggers:
+        logger.addFilter(repeated)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(repeated)

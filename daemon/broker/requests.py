@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 import ib_async
 from ib_async.wrapper import RequestError
@@ -75,7 +76,8 @@ class Requests:
         self._clock = clock
         self._ib: TappedIB | None = None
         self._pacer = Pacer(settings.messages_per_second)
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """Each lives as long as somebody holds it or waits for it."""
         self._waits: set[asyncio.Timeout] = set()
         self._doubt = ""
         self._contracts: dict[str, Contract] = {}
@@ -164,8 +166,12 @@ class Requests:
         )
 
     async def open_orders(self) -> tuple[WorkingOrder, ...]:
-        """Return our own open orders, fresh and complete."""
-        return await self._open_orders(lambda ib: ib.reqOpenOrdersAsync())
+        """Return our own open orders, fresh and complete.
+
+        The Master client hears of others' orders meanwhile: those are left out.
+        """
+        told = await self._open_orders(lambda ib: ib.reqOpenOrdersAsync())
+        return tuple(order for order in told if order.client_id == self.client_id)
 
     async def all_open_orders(self) -> tuple[WorkingOrder, ...]:
         """Return the open orders of every client, fresh and complete."""
@@ -322,8 +328,8 @@ class Requests:
     async def _slot(self, ib: TappedIB) -> None:
         """Wait for a slot of *ib*; what waits for a dead socket dies with it."""
         await self._pacer.slot()
-        if self._ib is not ib:
-            raise ConnectionLost("the link broke while waiting to send")
+        if self._ib is not ib or self._doubt:
+            raise ConnectionLost(self._doubt or "the link broke while waiting to send")
 
     def _send_one(
         self, order_id: OrderId, order: Order, ids: dict[OrderRef, OrderId]
@@ -343,7 +349,7 @@ class Requests:
 
     async def cancel(self, order_id: OrderId) -> None:
         """Ask for the cancellation of one of our own orders."""
-        await self._slot(self._live())
+        await self.ready_to_send()
         try:
             self._live().client.cancelOrder(order_id)  # type: ignore[no-untyped-call] # ib_async's
         except ConnectionError as exc:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime
 from random import Random
 
@@ -11,7 +12,7 @@ import ib_async
 import structlog
 from ib_async.wrapper import RequestError
 
-from daemon.broker.events import TappedIB, quieten
+from daemon.broker.events import TappedIB, quietly
 from daemon.broker.requests import Requests, SessionSettings
 from daemon.core.connection import Link, LinkInput, advance
 from daemon.core.model import (
@@ -74,11 +75,15 @@ class GatewaySession(Requests):
         self._lost: asyncio.Future[str] | None = None
         self._refused: GatewayRefused | None = None
         self._attempt: asyncio.Task[Exception | None] | None = None
+        self._misses = 0
+        self._broker_away = False
+        """Whether the gateway said 1100 and has not said 1101 or 1102 since."""
+        self._warned_of = ""
+        """The cause of this outage that was logged as a warning; repeats are DEBUG."""
         self.offered: tuple[str, ...] = ()
         """The account ids that the gateway offered last."""
         self.last_failure = ""
         self.connected_since: datetime | None = None
-        quieten()
 
     # --- state -------------------------------------------------------------
 
@@ -129,20 +134,24 @@ class GatewaySession(Requests):
             ConfigError: no account is configured; the text names those offered, or
                 why the gateway could not be asked.
         """
-        failures = 0
         try:
-            while True:
-                try:
-                    await self._one_connection()
-                except (ConnectionLost, RequestRefused) as exc:
-                    self._require_account(exc)
-                    was_ready = self.connected_since is not None
-                    failures = 0 if was_ready else failures + 1
-                    self._fell(self._refused or exc, failures)
-                await asyncio.sleep(self._backoff(failures))
+            with quietly():
+                await self._connect_for_ever()
         finally:
             self._move(LinkInput.STOP, "stopped")
             self._close(abort=False)
+
+    async def _connect_for_ever(self) -> None:
+        failures = 0
+        while True:
+            try:
+                await self._one_connection()
+            except (ConnectionLost, RequestRefused) as exc:
+                self._require_account(exc)
+                was_ready = self.connected_since is not None
+                failures = 0 if was_ready else failures + 1
+                self._fell(self._refused or exc, failures)
+            await asyncio.sleep(self._backoff(failures))
 
     def _require_account(self, exc: Exception) -> None:
         """Do not wait for a gateway only to say that no account is configured."""
@@ -158,23 +167,21 @@ class GatewaySession(Requests):
 
     def _fell(self, exc: Exception, failures: int) -> None:
         cause = str(exc)
-        level = log.warning if cause != self.last_failure else log.debug
+        level = log.debug if cause == self._warned_of else log.warning
         code = exc.code if isinstance(exc, GatewayRefused | RequestRefused) else None
         level("session.failed", cause=cause, code=code, attempt=failures)
-        self.last_failure = cause
+        self.last_failure = self._warned_of = cause
         self.connected_since = None
         self._move(LinkInput.LOST, cause)
         self._close(abort=True)
 
     async def _one_connection(self) -> None:
         self._move(LinkInput.ATTEMPT)
-        self._resync.clear()
         await self._connect()
         self._move(LinkInput.ACCEPTED)
         self._guard_account()
         await self.follow_account()
         await self._sync_and_tell()
-        self._announce()
         async with asyncio.TaskGroup() as tasks:
             watchers = [
                 tasks.create_task(self._heartbeat(), name="session.heartbeat"),
@@ -186,13 +193,24 @@ class GatewaySession(Requests):
         raise ConnectionLost(cause)
 
     async def _sync_and_tell(self) -> None:
-        await self._on_synced(await self.sync())
-        if self._link is Link.SYNCING:  # 1100 meanwhile: wait for 1101 or 1102
+        """Read everything; ready is only what nothing has overtaken meanwhile."""
+        while True:
+            self._resync.clear()
+            snapshot = await self.sync()
+            if self._sync_stands():
+                await self._on_synced(snapshot)
+            if not self._resync.is_set():
+                break
+        if self._sync_stands():  # else 1100: 1101 or 1102 starts the next sync
+            self._announce()
             self._move(LinkInput.SYNCED)
+
+    def _sync_stands(self) -> bool:
+        return self._link is Link.SYNCING and not self._resync.is_set()
 
     def _announce(self) -> None:
         self.connected_since = self._clock.now()
-        self.last_failure = ""
+        self.last_failure = self._warned_of = ""
         log.info(
             "session.ready",
             client_id=self.client_id,
@@ -211,12 +229,14 @@ class GatewaySession(Requests):
         ib = TappedIB(self._take)
         self._ib = ib
         self._refused, self._doubt = None, ""
-        self._lost = asyncio.get_running_loop().create_future()
+        self._misses, self._broker_away = 0, False
+        lost = self._lost = asyncio.get_running_loop().create_future()
 
-        def on_disconnected() -> None:
-            self.abort("the gateway closed the connection")
+        def on_closed(_: str) -> None:
+            if self._ib is ib:  # the end of a socket that we gave up is no news
+                self.abort("the gateway closed the connection")
 
-        ib.disconnectedEvent += on_disconnected
+        ib.client.conn.disconnected += on_closed
         async with asyncio.TaskGroup() as tasks:
             self._attempt = tasks.create_task(
                 self._open(ib), name=f"session.connect.{self.client_id}"
@@ -224,10 +244,15 @@ class GatewaySession(Requests):
         if self._refused is not None:
             raise self._refused
         if self._attempt.cancelled():
-            raise ConnectionLost("the attempt was cancelled")
+            raise ConnectionLost(
+                f"{self._settings.address}: {self._doubt} during the handshake: the "
+                "gateway behind the port may be down, or does not trust this address"
+            )
         failure = self._attempt.result()
         if failure is not None:
             raise self._named(failure) from failure
+        if lost.done():
+            raise ConnectionLost(lost.result())
 
     async def _open(self, ib: TappedIB) -> Exception | None:
         """Return the exception instead of raising: a task group would wrap it."""
@@ -289,10 +314,13 @@ class GatewaySession(Requests):
             ib.disconnect()
 
     def abort(self, cause: str) -> None:
-        """End the connection because its state is in doubt."""
+        """End the connection because its state is in doubt; nothing more is sent."""
         super().abort(cause)
+        if self._attempt is not None and not self._attempt.done():
+            self._attempt.cancel()
         if self._lost is not None and not self._lost.done():
             self._lost.set_result(cause)
+        self._move(LinkInput.LOST, cause)
 
     # --- events ---------------------------------------------------------------
 
@@ -315,38 +343,64 @@ class GatewaySession(Requests):
                 "settings (Configure > API > Settings)",
                 notice.code,
             )
-        elif notice.code == BROKER_LOST and self._link in _STANDING:
-            self._move(LinkInput.BROKER_LOST, f"{notice.code} {notice.text}")
-        elif notice.code in BROKER_BACK and self._link in _STANDING:
-            self._move(LinkInput.BROKER_BACK, f"{notice.code} {notice.text}")
-            self._resync.set()
+        elif notice.code == BROKER_LOST:
+            self._broker_away = True
+            self._degrade(f"{notice.code} {notice.text}")
+        elif notice.code in BROKER_BACK:
+            self._broker_away = False
+            self._read_anew(f"{notice.code} {notice.text}")
 
     def _refuse(self, text: str, code: int) -> None:
         self._refused = GatewayRefused(text, code=code)
-        if self._attempt is not None and not self._attempt.done():
-            self._attempt.cancel()
         self.abort(text)
+
+    def _degrade(self, cause: str) -> None:
+        """Send nothing until everything has been read anew."""
+        if self._link in _STANDING:
+            self._move(LinkInput.BROKER_LOST, cause)
+
+    def _read_anew(self, cause: str) -> None:
+        if self._link in _STANDING:
+            self._move(LinkInput.BROKER_BACK, cause)
+            self._resync.set()
 
     # --- liveness ---------------------------------------------------------------
 
+    async def probe(self) -> datetime:
+        """Ask for the gateway's time; proof that the link lives now.
+
+        A miss stops the sending, a second one in a row ends the connection.
+        """
+        try:
+            told = await super().probe()
+        except GatewayTimeout:
+            self._missed()
+            raise
+        self._answered()
+        return told
+
+    def _missed(self) -> None:
+        self._misses += 1
+        log.info("session.probe_missed", misses=self._misses)
+        if self._misses >= 2:
+            self.abort("two probes without an answer: the gateway is mute")
+        else:
+            self._degrade("a probe without an answer")
+
+    def _answered(self) -> None:
+        missed, self._misses = self._misses, 0
+        if missed and not self._broker_away:
+            self._read_anew("the gateway answers probes again")
+
     async def _heartbeat(self) -> None:
-        """Ask for the time again and again; two misses abort the socket."""
-        misses = 0
+        """Probe again and again; at once after a miss, which `probe` judges."""
+        settings = self._settings
         while True:
-            busy = self._busy() or misses > 0
-            settings = self._settings
-            await asyncio.sleep(
-                settings.busy_heartbeat_s if busy else settings.heartbeat_s
-            )
-            try:
+            quick = self._busy()
+            pause_s = settings.busy_heartbeat_s if quick else settings.heartbeat_s
+            await asyncio.sleep(0 if self._misses else pause_s)
+            with suppress(ConnectionLost):
                 await self.probe()
-            except ConnectionLost:
-                misses += 1
-                log.info("session.probe_missed", misses=misses)
-                if misses >= 2:
-                    self.abort("two probes without an answer: the gateway is mute")
-            else:
-                misses = 0
 
     async def _resyncer(self) -> None:
         """Read everything anew whenever the broker comes back (1101, 1102)."""

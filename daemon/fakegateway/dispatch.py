@@ -67,6 +67,9 @@ def serve(client: Client, fields: list[str]) -> None:
         client.log.warning("gateway.message_unknown", message_id=message_id)
         client.refuse(-1, 505, f"Fatal Error: Unknown message id. ({message_id})")
         return
+    if int(message_id) in client.world.settings.mute:
+        client.log.info("gateway.message_muted", message_id=message_id)
+        return
     try:
         handler(client, Fields(fields[1:]))
     except DecodeError as exc:

@@ -136,6 +136,8 @@ class GatewayProtocol(asyncio.Protocol):
         if fields[0] != str(dispatch.START_API):
             self._log.warning("gateway.message_too_early", message_id=fields[0])
             return
+        if dispatch.START_API in self._world.settings.mute:
+            return
         client_id = decode.start_api(Fields(fields[1:]))
         client = Client(self._world, client_id, self._version, self._write, self._log)
         listener = partial(dispatch.tell, client)

@@ -333,6 +333,8 @@ class GatewaySettings:
     """The zone of the midnight after which executions are forgotten."""
     child_activation: ChildActivation = "full_fill"
     cancel_cascades: CancelCascade = "never"
+    mute: frozenset[int] = frozenset()
+    """Message ids of clients that are taken and never answered; may change."""
     extra: dict[str, object] = field(default_factory=dict)
 
 

@@ -24,7 +24,7 @@ from daemon.core.model import (
 )
 from daemon.core.plan import Plan, PlanRow, Problem, parse_plan
 from daemon.core.selection import Circumstances, Selection, select_rows
-from daemon.errors import AlreadyClaimed, RequestRefused
+from daemon.errors import AlreadyClaimed, ConnectionLost, RequestRefused
 from daemon.jobs.planfile import PlanFile, wait_for_plan
 from daemon.ports import Job, JobContext
 
@@ -134,18 +134,32 @@ async def _contracts(
     ctx: JobContext, rows: Iterable[PlanRow]
 ) -> dict[str, Contract | RowOutcome]:
     """Look up the contract of every row at once; a refusal is the row's own."""
-    found: dict[str, Contract | RowOutcome] = {}
-
-    async def look_up(row: PlanRow) -> None:
-        try:
-            found[row.symbol] = await ctx.broker.contract(row.symbol)
-        except RequestRefused as exc:
-            found[row.symbol] = RowOutcome(
-                row.line, row.symbol, RowStatus.REFUSED, str(exc)
+    async with asyncio.TaskGroup() as tasks:
+        lookups = {
+            row.symbol: tasks.create_task(
+                _look_up(ctx, row), name=f"contract {row.symbol}"
             )
-
-    await asyncio.gather(*(look_up(row) for row in rows))
+            for row in rows
+        }
+    found: dict[str, Contract | RowOutcome] = {}
+    for symbol, lookup in lookups.items():
+        answer = lookup.result()
+        if isinstance(answer, ConnectionLost):
+            raise answer
+        found[symbol] = answer
     return found
+
+
+async def _look_up(
+    ctx: JobContext, row: PlanRow
+) -> Contract | RowOutcome | ConnectionLost:
+    """Return a lost link as a value: raised, a task group would wrap it."""
+    try:
+        return await ctx.broker.contract(row.symbol)
+    except RequestRefused as exc:
+        return RowOutcome(row.line, row.symbol, RowStatus.REFUSED, str(exc))
+    except ConnectionLost as exc:
+        return exc
 
 
 async def _send_family(ctx: JobContext, family: Family) -> None:

@@ -125,9 +125,11 @@ class SqlJournal:
 
         Raises:
             AlreadyClaimed: one of the references was intended before.
-            InvariantViolated: an order was sent before it is intended, or its order
-                id belongs to another order.
+            InvariantViolated: an order was sent before it is intended, its order id
+                belongs to another order, or the commit would not be its own.
         """
+        if self._connection.in_transaction():
+            raise InvariantViolated("an intent is committed before the wire, alone")
         for record in orders:
             if record.state is not OrderState.INTENDED:
                 raise InvariantViolated(

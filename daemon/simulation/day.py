@@ -53,13 +53,34 @@ class Stage:
         self.spec = spec
         self.config = config
         self.gateway = gateway
-        self.session = _session(calendar, spec.day)
         self.exit_statuses: list[int] = []
         """Of every daemon that has ended, in order."""
         self._calendar = calendar
         self._tasks = tasks
         self._app: App | None = None
         self._running: asyncio.Task[int] | None = None
+        self._server: asyncio.Server | None = None
+
+    @property
+    def session(self) -> Session:
+        """Return the session of the day.
+
+        Raises:
+            PlanError: the day has none.
+        """
+        return _session(self._calendar, self.spec.day)
+
+    async def open_gateway(self) -> None:
+        """Let the gateway listen, if it does not."""
+        if self._server is None:
+            self._server = await serve(self.gateway, HOST, PORT)
+
+    def close_gateway(self) -> None:
+        """End the gateway's process: its connections and its port; its world stays."""
+        if self._server is not None:
+            self.gateway.drop_clients()
+            self._server.close()
+            self._server = None
 
     @property
     def app(self) -> App:
@@ -105,11 +126,16 @@ class DaySpec:
 
     day: date
     plan_name: str
+    """Empty: no plan lies there when the day begins."""
     plan_text: str
     state: Path
     seed: int = 1
     fates: Mapping[str, Fate] | None = None
     settings: GatewaySettings | None = None
+    account: str = ACCOUNT
+    """For which the daemon may trade; the gateway's own is in its settings."""
+    config: str = ""
+    """Sections of config.toml beside those that the stage writes."""
     scenario: Scenario | None = None
     channels: Sequence[Channel] = ()
     pace: float | None = None
@@ -196,11 +222,13 @@ def prepare(spec: DaySpec) -> Config:
     spec.state.chmod(0o700)
     source = spec.state / "config.toml"
     source.write_text(
-        CONFIG.format(account=ACCOUNT, state=spec.state, host=HOST, port=PORT),
+        CONFIG.format(account=spec.account, state=spec.state, host=HOST, port=PORT)
+        + spec.config,
         encoding="utf-8",
     )
-    plan = spec.state / "plans" / spec.plan_name
-    plan.write_text(spec.plan_text, encoding="utf-8", newline="")
+    if spec.plan_name:
+        plan = spec.state / "plans" / spec.plan_name
+        plan.write_text(spec.plan_text, encoding="utf-8", newline="")
     return load_config(source, {"HOME": str(spec.state)})
 
 
@@ -217,19 +245,19 @@ async def run_day(
 ) -> int:
     """Run gateway, daemon and scenario in the running loop until the day's end."""
     gateway = build_gateway(spec, config, calendar, ledger)
-    server = await serve(gateway, HOST, PORT)
     end = datetime.combine(spec.day, spec.end, ZoneInfo(calendar.time_zone))
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            stage = Stage(spec, config, calendar, gateway, tasks)
-            stage.start_daemon()
+    async with asyncio.TaskGroup() as tasks:
+        stage = Stage(spec, config, calendar, gateway, tasks)
+        await stage.open_gateway()
+        try:
+            # The scenario's first act comes before the daemon's.
             acting = tasks.create_task(_act(stage), name="scenario")
+            stage.start_daemon()
             await stage.until(end)
             await stage.stop_daemon("end of the simulated day")
             acting.cancel()
-    finally:
-        gateway.drop_clients()
-        server.close()
+        finally:
+            stage.close_gateway()
     return stage.exit_statuses[-1]
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from daemon.calendar import TableCalendar, shipped_table
 from daemon.clock import SystemClock
@@ -25,6 +26,7 @@ from daemon.simulation.story import FATES_OF_2026_02_19, Fate, draw_fates
 from daemon.simulation.timeline import Line, Timeline
 
 DAY = date(2026, 2, 19)
+NEW_YORK = ZoneInfo("America/New_York")
 PLAN = Path(__file__).parent / "data" / "execution_plan_run_20260219_130502_1f60c4.csv"
 
 
@@ -55,6 +57,7 @@ def play_demo(request: DemoRequest) -> dict[str, Any]:
         files.journal,
         client_id=10,
         accounts=frozenset({ACCOUNT}),
+        until=datetime.combine(request.day, spec.end, NEW_YORK),
         ignore=load_config(None, {"HOME": str(request.state)}).rules().ignore,
     )
     return _summary(request, files, verdict)

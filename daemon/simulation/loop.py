@@ -35,8 +35,6 @@ Not per instant: endless steps of a microsecond are a livelock as well.
 """
 OUTSIDE_LIMIT_S = 60.0
 """Real seconds that a thread or a child process may be silent."""
-SHORTEST_NAP_S = 0.002
-"""Paced waits are saved up to this, because epoll rounds up to a millisecond."""
 
 
 class VirtualDeadlock(InvariantViolated):
@@ -145,13 +143,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return ready
 
     def _nap(self, us: int) -> tuple[list[Event], int]:
-        """Wait *us* virtual microseconds at the pace; return how many passed."""
+        """Wait *us* virtual microseconds at the pace; return how many passed.
+
+        What is slept too long is owed less next time: epoll rounds up to milliseconds.
+        """
         pace = self.pace or 1.0
         self._owed_s += us / 1_000_000 / pace
-        if self._owed_s < SHORTEST_NAP_S:
-            return [], us
         began = time.perf_counter()
-        ready = self._fds.select(self._owed_s)
+        ready = self._fds.select(max(0.0, self._owed_s))
         self._owed_s -= time.perf_counter() - began
         if not ready:
             return ready, us

@@ -59,6 +59,21 @@ def test_the_clock_lands_one_microsecond_past_the_timer() -> None:
     assert run_virtual(main, START) == [1.000001, 1.100002, 3601.100003]
 
 
+def test_a_timer_that_is_due_this_very_instant_still_moves_the_clock() -> None:
+    # Waiting for *more* than a second, as ib_async's throttle does, would spin for
+    # ever if another timer had brought the clock exactly to that second.
+    async def main() -> float:
+        loop = asyncio.get_running_loop()
+        loop.call_at(0.999_999, lambda: None)
+        while not loop.time() > 1:
+            due = loop.create_future()
+            loop.call_at(1, due.set_result, None)
+            await due
+        return loop.time()
+
+    assert run_virtual(main, START) == 1.000001
+
+
 def test_the_wall_clock_moves_with_the_loop() -> None:
     async def main() -> tuple[datetime, datetime, float]:
         before = wall()
@@ -400,7 +415,8 @@ def trace() -> list[str]:
     async def worker(name: str, period_s: float) -> None:
         for n in range(50):
             await asyncio.sleep(period_s)
-            await asyncio.to_thread(lines.append, f"{wall().isoformat()} {name}{n}")
+            line = f"{wall().isoformat()} {name}{n}"
+            lines.append(await asyncio.to_thread(line.upper))
 
     async def main() -> None:
         async with asyncio.TaskGroup() as group:

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 import pytest
 from ib_async import IB
 
+from daemon.simulation.listener import Connection
 from daemon.simulation.loop import VirtualDeadlock, VirtualLoop, run_virtual
-from daemon.simulation.memory import (
+from daemon.simulation.pipe import (
     KERNEL_BYTES,
     Chunker,
-    Connection,
     at_most,
     bytewise,
     ragged,
@@ -357,6 +357,7 @@ async def test_what_has_not_left_the_program_dies_with_an_abort() -> None:
     client.transport.write(b"stale order")
     assert client.transport.get_write_buffer_size() == 11
     client.transport.abort()
+    assert client.transport.get_write_buffer_size() == 0
     connection.thaw()
     await settle()
     assert len(server.data) == KERNEL_BYTES

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Generic, TypeVar
 
@@ -18,6 +18,8 @@ T = TypeVar("T")
 Key = tuple[str, int]
 """Account and con id."""
 ZERO = Decimal(0)
+BEARING = timedelta(hours=12)
+"""Orders that have ended bear on new ones for as long as this."""
 DONE = frozenset({"Filled", "Cancelled", "ApiCancelled", "Inactive"})
 NOTICES = frozenset({399, 404, 434, 10349, 2102, 2109, 2137})
 """Errors on an order id that end nothing."""
@@ -196,10 +198,12 @@ class Books:
             order.parent.children.append(order)
         self.symbols[order.key[1]] = order.symbol
         self.orders.append(order)
-        neighbours = self.placed_in[order.key]
-        if not self.position(order.key).now and all(n.ended.now for n in neighbours):
-            neighbours.clear()  # nothing of the past bears on what comes
-        neighbours.append(order)
+        self.placed_in[order.key] = [
+            one
+            for one in self.placed_in[order.key]
+            if not one.ended.now or order.at - one.at < BEARING
+        ]
+        self.placed_in[order.key].append(order)
         self._by_perm[order.perm_id] = order
         self._by_id[order.client_id, order.order_id].append(order)
         return (order,)

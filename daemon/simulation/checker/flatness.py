@@ -45,7 +45,6 @@ class Flatness:
 
     def decide(self) -> None:
         """Note, at close-12m, the shares that no closing order of ours covers."""
-        self._causes.clear()
         uncovered: defaultdict[str, Decimal] = defaultdict(Decimal)
         for key, shares in self._in_scope().items():
             sign = -1 if shares > 0 else 1

@@ -28,6 +28,8 @@ from daemon.simulation.checker.values import (
 
 IDLE_LIMIT = timedelta(seconds=60)
 """An exit may outlive its position by this."""
+FREEZE = timedelta(minutes=10)
+"""No MOC is cancelled from close minus this on (NYSE Rule 7.35(a)(8))."""
 
 
 def check(  # noqa: PLR0913 # one call, all by name
@@ -108,7 +110,7 @@ class _Judge:
             if order is not None and order.client_id == self._terms.client_id
         ]
         return Verdict(
-            violations=tuple(self._violations),
+            violations=tuple(sorted(self._violations, key=lambda one: one.at)),
             flat=dict(self._flat),
             judged=frozenset(judged),
             positions_at_end=self._held(),
@@ -190,7 +192,6 @@ class _Judge:
         ):
             due, day = heappop(self._agenda)
             session = self._books.sessions[day]
-            self._judge_idle(due)
             if due == session.close - DECIDED_BEFORE:
                 self._flatness.decide()
             elif due == session.close + AFTER_CLOSE and day not in self._flat:
@@ -199,10 +200,22 @@ class _Judge:
 
     def _judge_idle(self, now: datetime) -> None:
         for order, since in list(self._idle.items()):
-            if now - since > IDLE_LIMIT and order not in self._outlived:
+            due = since + IDLE_LIMIT
+            if (
+                due < now
+                and order not in self._outlived
+                and not self._frozen(order, due)
+            ):
                 self._outlived.add(order)
                 text = f"{order} works on though there is nothing to exit"
-                self._accuse("I7", since + IDLE_LIMIT, text)
+                self._accuse("I7", due, text)
+
+    def _frozen(self, order: Order, at: datetime) -> bool:
+        """Return whether *order* is a MOC that nobody may cancel at *at*."""
+        return order.order_type == "MOC" and any(
+            session.close - FREEZE <= at <= session.close + AFTER_CLOSE
+            for session in self._books.sessions.values()
+        )
 
     def _watch_exit(self, order: Order, at: datetime) -> None:
         if self._is_idle(order):

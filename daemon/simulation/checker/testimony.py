@@ -117,5 +117,5 @@ def names_exactly(text: str, remainder: Mapping[str, Decimal]) -> bool:
 
 def _names(piece: str, symbol: str, shares: Decimal) -> bool:
     name = rf"(?<![\w.]){re.escape(symbol)}(?![\w]|\.\w)"
-    count = rf"(?<![\w.]){format(abs(shares).normalize(), 'f')}(?![\w]|\.\d)"
+    count = rf"(?<![\w.]){format(abs(shares).normalize(), 'f')}(?:\.0+)?(?![\w]|\.\d)"
     return bool(re.search(name, piece) and re.search(count, piece))
