@@ -81,11 +81,23 @@ def _refused(record: dict[str, Any]) -> str:
 
 
 def _executed(record: dict[str, Any]) -> str:
-    name = record["order_ref"].removeprefix("ibkrd:").partition(":")[2]
     return (
         f"{record['side']} {record['quantity']} {record['symbol']} at "
-        f"{record['price']}  [{name or 'foreign'}]"
+        f"{record['price']}  [{_name(record)}]"
     )
+
+
+def _status(record: dict[str, Any]) -> str:
+    if record["status"] == "Cancelled":
+        return f"cancelled  [{_name(record)}]"
+    if record["status"] == "PreSubmitted" and ":MOC" in record["order_ref"]:
+        return f"accepted for the closing auction  [{_name(record)}]"
+    return ""
+
+
+def _name(record: dict[str, Any]) -> str:
+    """Return the order's reference without what is the same all day."""
+    return record["order_ref"].removeprefix("ibkrd:").partition(":")[2] or "foreign"
 
 
 def _error(record: dict[str, Any]) -> str:
@@ -99,6 +111,7 @@ _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "disconnected": _disconnected,
     "refused_client": _refused,
     "executed": _executed,
+    "status": _status,
     "order_error": _error,
     "dropped": lambda record: f"gateway cut client id {record['client_id']}",
     "notice": lambda record: f"notice {record['code']} {record['text']}",
