@@ -6,27 +6,30 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import structlog
 
 from daemon.config import Config
 from daemon.control.server import ControlServer
-from daemon.errors import IbkrdError
+from daemon.core.model import Message, Severity
+from daemon.errors import ConfigError, IbkrdError, JournalError
 from daemon.jobs.eod_report import report_now
 from daemon.journal.open import open_journal
 from daemon.lock import InstanceLock
-from daemon.ports import Journal
 from daemon.watch import watch_link
 from daemon.wiring import Parts, World
 
 log = structlog.get_logger(__name__)
 
+REPORT_PAUSE_S = 2.0
+"""Between two reports on demand: a storm of signals makes few of them."""
 DRAIN_S = 20.0
 """Longest wait for the jobs that run when the daemon is asked to stop."""
-TELL_S = 5.0
+TELL_S = 12.0
 """Longest wait for the last messages to be told."""
 
 
@@ -71,20 +74,36 @@ class App:
                     now=self._world.clock.now(),
                 )
             )
+            parts = Parts(self._config, self._world, journal)
             try:
-                await self._serve(journal)
+                await self._serve(parts)
             except* IbkrdError as group:
-                raise _first(group) from None
+                failure = _first(group)
+                await self._tell_the_end(parts, failure)
+                raise failure from None
         log.info("daemon.stopped", cause=self._cause)
         return 0
 
     def _make_directories(self) -> None:
         paths = self._config.paths
-        for path in (paths.state, paths.plans, paths.reports):
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in ("state", "plans", "reports"):
+            path: Path = getattr(paths, name)
+            try:
+                path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as exc:
+                raise ConfigError(
+                    f"paths.{name}: {path} cannot be made ({exc.strerror}): correct "
+                    "the rights above it, or name another directory"
+                ) from exc
 
-    async def _serve(self, journal: Journal) -> None:
-        parts = Parts(self._config, self._world, journal)
+    async def _tell_the_end(self, parts: Parts, failure: IbkrdError) -> None:
+        """Say that the daemon ends by itself; a broken journal must not hide it."""
+        message = Message(Severity.ALARM, "ibkrd has ended", str(failure))
+        with suppress(JournalError, TimeoutError):
+            async with asyncio.timeout(TELL_S):
+                await parts.notifier.tell(message)
+
+    async def _serve(self, parts: Parts) -> None:
         log.info(
             "daemon.started",
             client_id=self._config.gateway.client_id,
@@ -106,6 +125,7 @@ class App:
                     name="watch",
                 ),
                 tasks.create_task(self._reporter(parts), name="reporter"),
+                tasks.create_task(parts.catch_up(), name="catch-up"),
             ]
             scheduler = tasks.create_task(parts.scheduler.run(), name="scheduler")
             await self._stop.wait()
@@ -117,6 +137,7 @@ class App:
         """Let the legs in flight finish; working orders stay at the broker."""
         parts.scheduler.stop()
         await asyncio.wait({scheduler}, timeout=DRAIN_S)
+        unfinished = sorted(parts.runner.running)
         async with parts.desk.between_families():
             scheduler.cancel()
             await asyncio.wait({scheduler})
@@ -124,6 +145,7 @@ class App:
         with suppress(TimeoutError):
             async with asyncio.timeout(TELL_S):
                 await parts.all_told()
+                await self._tell_unfinished(parts, unfinished)
         working = [
             record.order_ref
             for record in parts.todays_orders()
@@ -132,16 +154,20 @@ class App:
         if working:
             log.warning("orders.left_working", order_refs=working)
 
+    async def _tell_unfinished(self, parts: Parts, jobs: Sequence[str]) -> None:
+        """Say which jobs the stop interrupted: nobody else does their work."""
+        for job in jobs:
+            subject = f"{job} was interrupted by the stop ({self._cause})"
+            body = "Start ibkrd again in time, or do its work by hand in TWS."
+            await parts.notifier.tell(Message(Severity.ALARM, subject, body))
+
     async def _reporter(self, parts: Parts) -> None:
         """Write and send the report of the day so far whenever it is asked for."""
         while True:
             await self._report_wanted.wait()
             self._report_wanted.clear()
-            try:
-                result = await report_now(parts.report_context())
-                log.info("report.written", summary=result.summary)
-            except (IbkrdError, OSError) as exc:
-                log.warning("report.failed", cause=str(exc))
+            await parts.runner.aside(lambda: report_now(parts.report_context()))
+            await asyncio.sleep(REPORT_PAUSE_S)
 
     async def _report_asked(self, _: Mapping[str, Any]) -> dict[str, Any]:
         self.ask_for_report()
@@ -163,13 +189,27 @@ class App:
             signal.SIGINT: lambda: self.stop("SIGINT"),
             signal.SIGUSR1: self.ask_for_report,
         }
+        before = {number: signal.getsignal(number) for number in handlers}
         for number, handler in handlers.items():
             loop.add_signal_handler(number, handler)
         try:
             yield
         finally:
-            for number in handlers:
-                loop.remove_signal_handler(number)
+            # asyncio leaves the default behind, and SIGUSR1 would end us at the end.
+            with _blocked(handlers):
+                for number in handlers:
+                    loop.remove_signal_handler(number)
+                    signal.signal(number, before[number] or signal.SIG_DFL)
+
+
+@contextmanager
+def _blocked(numbers: Iterable[int]) -> Iterator[None]:
+    """Let no signal of *numbers* arrive before the end."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _first(group: BaseExceptionGroup[IbkrdError]) -> IbkrdError:

@@ -1,7 +1,7 @@
 """The exchange's sessions from a table; exchange_calendars stops here.
 
 The library brings pandas (41 MB, 300 ms): it runs only in a child process,
-`python -m daemon.calendar XNYS 2025-01-01 2028-12-31`, which prints a table. The
+`python -P -m daemon.calendar XNYS 2025-01-01 2028-12-31`, which prints a table. The
 one for XNYS ships as `daemon/data/xnys.json`, made by that very command.
 """
 
@@ -25,6 +25,9 @@ from daemon.errors import ConfigError, OutsideCalendar
 
 MARGIN_DAYS = 90
 """A table that ends sooner is computed anew; a person hears of it then."""
+
+YEARS = range(1990, 2101)
+"""Years for which the library's rules say something."""
 
 LOOK_BACK_DAYS = 10
 """Behind today there must be a previous session, whatever the holidays."""
@@ -122,7 +125,13 @@ def load_calendar(exchange: str, cache_dir: Path, today: date) -> TableCalendar:
 
     Raises:
         ConfigError: the exchange is not known, or its table cannot be computed.
+        OutsideCalendar: *today* lies in a year that no table can hold.
     """
+    if today.year not in YEARS:
+        raise OutsideCalendar(
+            f"no sessions are known of {today}: ask for a day from {YEARS[0]} to"
+            f" {YEARS[-1]}"
+        )
     if exchange == "XNYS":
         shipped = shipped_table()
         if _covers(shipped, today, MARGIN_DAYS):
@@ -237,7 +246,8 @@ def _run_child(exchange: str, today: date) -> str:
         ConfigError: the child refused the exchange, failed, or did not end in time.
     """
     first, last = date(today.year - 1, 1, 1), date(today.year + 2, 12, 31)
-    command = [sys.executable, "-m", "daemon.calendar"]
+    # -P: nothing in the working directory may take the place of a module.
+    command = [sys.executable, "-P", "-m", "daemon.calendar"]
     try:
         child = subprocess.run(  # noqa: S603 - our own interpreter and module
             [*command, exchange, str(first), str(last)],
@@ -251,7 +261,7 @@ def _run_child(exchange: str, today: date) -> str:
             f"the sessions of {exchange} were not computed: {exc}"
         ) from exc
     if child.returncode == _UNKNOWN_EXCHANGE:
-        raise ConfigError(child.stderr.strip())
+        raise ConfigError(f"calendar.exchange: {child.stderr.strip()}")
     if child.returncode != 0:
         reason = (child.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise ConfigError(

@@ -53,12 +53,29 @@ class OrderDesk:
             ConnectionLost: the link broke; what was committed stays intended.
         """
         async with self._wire:
-            await self._submit(family, session, run_id)
+            abandoned = False
 
-    async def _submit(
+            async def work() -> None:
+                await self._broker.ready_to_send()
+                if not abandoned:
+                    await self._commit_and_send(family, session, run_id)
+
+            sending = asyncio.get_running_loop().create_task(work(), name="desk.family")
+            try:
+                await asyncio.shield(sending)
+            except asyncio.CancelledError:
+                # Half a family at the broker is neither an order nor none: what has
+                # begun goes out whole, what has not never does.
+                abandoned = True
+                await asyncio.wait({sending})
+                if not sending.cancelled() and (failure := sending.exception()):
+                    log.warning("family.interrupted", cause=str(failure))
+                raise
+
+    async def _commit_and_send(
         self, family: Sequence[Order], session: Session, run_id: RunId
     ) -> None:
-        await self._broker.ready_to_send()
+        """Commit, and send the first leg without an await in between."""
         ids = self._broker.reserve_order_ids(
             len(family), self._journal.highest_order_id()
         )
@@ -98,6 +115,11 @@ class OrderDesk:
     async def mark(self, refs: Iterable[OrderRef], state: OrderState) -> None:
         """Journal a state that we conclude ourselves."""
         self._book.mark(refs, state)
+
+    @property
+    def last_snapshot(self) -> Snapshot | None:
+        """Return the last complete sync, None before the first."""
+        return self._book.snapshot
 
     async def reconcile(self) -> Snapshot:
         """Sync with the broker and journal what it says of our orders."""

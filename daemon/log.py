@@ -7,6 +7,7 @@ so they carry the same fields and lose the same secrets.
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Collection
 from io import TextIOWrapper
@@ -18,6 +19,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from daemon.core.redact import Redactor
+from daemon.errors import ConfigError
 
 Style = Literal["auto", "console", "json"]
 
@@ -62,6 +64,9 @@ def configure_logging(
         cache: keep loggers after their first use; for the daemon, not for tests.
 
     Calling it again replaces the earlier configuration.
+
+    Raises:
+        ConfigError: *file* cannot be written.
     """
     release_logging()
     redactor = Redactor(frozenset(secrets))
@@ -124,7 +129,20 @@ def _stream_handler(
 
 
 def _file_handler(file: Path, redactor: Redactor) -> logging.Handler:
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Return the handler of *file*, which is tried now: later nobody would hear of it.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if file.exists() or not os.access(file.parent, os.W_OK):
+            file.open("ab").close()
+    except OSError as exc:
+        raise ConfigError(
+            f"log.file: {file} cannot be written ({exc.strerror}): correct its rights, "
+            "or name another file"
+        ) from exc
     handler = _PrivateFile(
         file, when="midnight", backupCount=KEEP_DAYS, encoding="utf-8", delay=True
     )

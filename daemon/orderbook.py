@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime, timedelta
 
 import structlog
 
@@ -32,6 +32,13 @@ from daemon.errors import InvariantViolated
 from daemon.ports import Clock, Journal
 
 log = structlog.get_logger(__name__)
+
+ABSENCE = timedelta(seconds=10)
+"""Two complete answers this far apart, and silent of an order, prove its absence."""
+
+
+JOB_TELLS = timedelta(seconds=60)
+"""Longest time from an order's intent until the job that sent it waits for it."""
 
 
 class OrderBook:
@@ -60,6 +67,12 @@ class OrderBook:
         self._by_id: dict[OrderId, OrderRecord] = {}
         self._by_perm: dict[PermId, OrderRef] = {}
         self._awaited: list[frozenset[OrderRef]] = []
+        self._silent: dict[OrderRef, datetime] = {}
+        """Since when the broker's complete answers do not speak of an unknown order."""
+        self._expected: dict[OrderRef, datetime] = {}
+        """Until when the job that sent an order tells of it, not we."""
+        self.snapshot: Snapshot | None = None
+        """The last complete sync."""
         self._changed = asyncio.Event()
         self._inbox: asyncio.Queue[BrokerEvent] = asyncio.Queue()
 
@@ -103,6 +116,8 @@ class OrderBook:
             log.info("orders.wait_ended", pending=len(self._pending(wanted, until)))
         finally:
             self._awaited.remove(wanted)
+            for ref in wanted:
+                self._expected.pop(ref, None)
         return self._pending(wanted, until)
 
     def _pending(
@@ -115,9 +130,11 @@ class OrderBook:
 
     def add(self, records: Iterable[OrderRecord]) -> None:
         """Take orders whose intents have just been committed."""
+        until = self._clock.now() + JOB_TELLS
         for record in records:
             self.orders(record.session)
             self._keep(record)
+            self._expected[record.order_ref] = until
 
     def mark(self, order_refs: Iterable[OrderRef], state: OrderState) -> None:
         """Journal a state that we conclude ourselves: sent, or unknown."""
@@ -127,7 +144,7 @@ class OrderBook:
                 continue
             if state is OrderState.SENT and record.state is not OrderState.INTENDED:
                 continue  # the broker's evidence was faster
-            self._store(record, replace(record, state=state))
+            self._store(record, replace(record, state=state), told=True)
 
     def put(self, event: BrokerEvent) -> None:
         """Queue one event of the broker; library callbacks do nothing else."""
@@ -154,9 +171,11 @@ class OrderBook:
         are in the answer alone.
         """
         self.drain()
+        self.snapshot = snapshot
         with self._journal.together():
             for completed in snapshot.completed_orders:
                 self._evidence(completed)
+            self._bury_the_absent(snapshot)
         if fresh:
             self._name_the_unknown(snapshot)
 
@@ -206,6 +225,7 @@ class OrderBook:
                 for record in records:
                     self._by_id.pop(record.order_id, None)
                     self._by_perm.pop(record.perm_id, None)
+                    self._expected.pop(record.order_ref, None)
                 del self._sessions[day]
 
     def _match(
@@ -256,12 +276,16 @@ class OrderBook:
             self._tell(_queued(record, notice))
         self._store(record, lifecycle.advance(record, notice))
 
-    def _store(self, before: OrderRecord, after: OrderRecord) -> None:
+    def _store(
+        self, before: OrderRecord, after: OrderRecord, *, told: bool = False
+    ) -> None:
         if after != before:
             self._journal.record_state(after, self._clock.now())
             self._keep(after)
             if after.state is not before.state:
                 self._announce(before, after)
+                if not told and not self._is_awaited(after.order_ref):
+                    self._alarm(after)
         self._wake()
 
     def _announce(self, before: OrderRecord, after: OrderRecord) -> None:
@@ -273,11 +297,19 @@ class OrderBook:
             before=before.state.value,
             filled=after.filled,
         )
-        if after.state is OrderState.REJECTED and not self._is_awaited(after.order_ref):
-            self._tell(_late_refusal(after))
+
+    def _alarm(self, record: OrderRecord) -> None:
+        """Tell of an order that ended badly when no job looks at it."""
+        if record.state is OrderState.REJECTED:
+            self._tell(_late_refusal(record))
+        elif record.state is OrderState.UNKNOWN:
+            self._tell(_doubtful(record))
 
     def _is_awaited(self, ref: OrderRef) -> bool:
-        return any(ref in wanted for wanted in self._awaited)
+        if any(ref in wanted for wanted in self._awaited):
+            return True
+        until = self._expected.get(ref)
+        return until is not None and self._clock.now() < until
 
     def _log_fill(self, record: OrderRecord, fill: Fill) -> None:
         log.info(
@@ -310,6 +342,32 @@ class OrderBook:
             self.mark([r.order_ref for r in lost], OrderState.UNKNOWN)
             self._tell(_unknown(lost))
 
+    def _bury_the_absent(self, snapshot: Snapshot) -> None:
+        """Call cancelled what the broker did not find, and twice did not speak of.
+
+        Design section 5: absence is proof only in complete answers of the same day.
+        """
+        orders = (*snapshot.open_orders, *snapshot.foreign_orders)
+        spoken = {order.order_ref for order in orders}
+        spoken |= {order.order_ref for order in snapshot.completed_orders}
+        spoken |= {fill.order_ref for fill in snapshot.fills}
+        silent = [
+            record
+            for records in self._sessions.values()
+            for record in records.values()
+            if record.state is OrderState.UNKNOWN and record.order_ref not in spoken
+        ]
+        self._silent = {
+            r.order_ref: self._silent.get(r.order_ref, snapshot.at) for r in silent
+        }
+        for record in silent:
+            since = self._silent[record.order_ref]
+            today = since.date() == snapshot.at.date()
+            proven = today and snapshot.at - since >= ABSENCE
+            if proven and record.code in notices.NOT_FOUND:
+                dead = lifecycle.conclude(record, OrderState.CANCELLED)
+                self._store(record, dead)
+
     def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
@@ -330,6 +388,16 @@ def _late_refusal(record: OrderRecord) -> Message:
         Severity.ALARM,
         f"{record.order.contract.symbol}: order refused ({record.code})",
         f"{record.order_ref}: {record.code} {record.text}\n{rule.remedy}",
+    )
+
+
+def _doubtful(record: OrderRecord) -> Message:
+    order = record.order
+    return Message(
+        Severity.ALARM,
+        f"{order.contract.symbol}: order of unknown fate ({record.code})",
+        f"{record.order_ref}: {order.side} {order.quantity}: {record.code} "
+        f"{record.text}\nIt is not sent again; look in TWS.",
     )
 
 

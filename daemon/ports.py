@@ -152,11 +152,14 @@ class Journal(Protocol):
     def end_run(self, run_id: RunId, result: JobResult, now: datetime) -> None:
         """Write the one terminal record of a run."""
 
+    def close_stale_runs(self, now: datetime) -> int:
+        """End every run that a former process left open; return how many."""
+
     def outcome(self, job: str, session: date) -> JobOutcome | None:
         """Return the last terminal outcome of *job* in *session*, if any."""
 
     def results(self, session: date) -> Mapping[str, JobResult]:
-        """Return the last terminal result of every job of *session*."""
+        """Return the result of every job's last ended run of *session*."""
 
     def claim(self, kind: str, key: str, run_id: RunId, now: datetime) -> bool:
         """Claim *key* once for ever; False where it was claimed before."""
@@ -248,6 +251,10 @@ class Desk(Protocol):
     async def reconcile(self) -> Snapshot:
         """Sync with the broker and journal what it says of our orders."""
 
+    @property
+    def last_snapshot(self) -> Snapshot | None:
+        """Return the last complete sync, None before the first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Paths:
@@ -290,3 +297,5 @@ class Job:
     """Whether the job needs a ready link to the gateway before it starts."""
     orders: bool = True
     """Whether it touches orders; such jobs never run beside each other."""
+    grace_s: float = 0.0
+    """Seconds after *until* in which a run that has begun may come to its end."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 
 import structlog
@@ -71,6 +71,17 @@ class Runner:
         finally:
             del self.running[name]
 
+    async def aside(self, run: Callable[[], Awaitable[JobResult]]) -> None:
+        """Run a report on demand: it has no deadline, no record, and harms nothing."""
+        try:
+            result = await run()
+        except (IbkrdError, OSError) as exc:
+            log.warning("report.failed", cause=str(exc))
+        except Exception:  # the same door: a bug here must not end the day
+            log.exception("report.crashed")
+        else:
+            log.info("report.written", summary=result.summary)
+
     async def _guarded(
         self, job: Job, run_id: RunId, session: Session, due: datetime
     ) -> JobResult:
@@ -102,7 +113,7 @@ class Runner:
     ) -> JobResult:
         """Run until the deadline; a lost link suspends the job, never ends it."""
         context = self._context(run_id, session, deadline)
-        left_s = (deadline - self._clock.now()).total_seconds()
+        left_s = (deadline - self._clock.now()).total_seconds() + job.grace_s
         async with asyncio.timeout(left_s):
             if not job.orders:
                 return await self._through_outages(job, context)

@@ -121,6 +121,15 @@ class Parts:
             adjust=config.schedule.adjust,
         )
 
+    async def catch_up(self) -> None:
+        """Report the session before today if it traded and was not reported."""
+        calendar = self._world.calendar
+        zone = ZoneInfo(calendar.time_zone)
+        before = calendar.previous(self._world.clock.now().astimezone(zone).date())
+        if self.journal.orders(before.date):
+            # A job that has its terminal record is not run again.
+            await self.runner.fire("eod_report", before, before.close)
+
     async def teller(self) -> None:
         """Tell what the order book has to say."""
         while True:

@@ -205,6 +205,13 @@ def test_a_failing_child_is_covered_by_the_table_of_before(tmp_path):
         load_calendar("GONE", tmp_path, date(2026, 4, 1))
 
 
+def test_nothing_in_the_working_directory_takes_the_childs_place(tmp_path, monkeypatch):
+    for name in ("daemon", "json", "exchange_calendars"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('hijacked')")
+    monkeypatch.chdir(tmp_path)
+    assert load_calendar("XETR", tmp_path / "state", TODAY).exchange == "XETR"
+
+
 def test_the_daemon_never_loads_pandas():
     program = (
         "import sys; from datetime import date; from pathlib import Path;"

@@ -139,6 +139,99 @@ def test_a_live_account_is_permitted_by_name(file: Path) -> None:
     assert load(file, text).account.id == "U7654321"
 
 
+# The places of the jobs
+
+
+@pytest.mark.parametrize(
+    ("job", "when"),
+    [
+        ("submit", "open+0m"),
+        ("submit", "open+1799s"),
+        ("submit", "35 15 * * 1-5 Europe/Budapest"),
+        ("submit", "30 9 * * 1-5 America/New_York"),
+        ("moc_close", "open+1s"),
+        ("moc_close", "open+198m"),
+        ("moc_close", "close-12m"),
+        ("moc_close", "close-209m"),
+        ("moc_close", "40 21 * * 1-5 Europe/Budapest"),
+        ("moc_close", "0 3 * * 2-6 Asia/Tokyo"),
+        ("eod_report", "close+0m"),
+        ("eod_report", "close+12h"),
+        ("eod_report", "5 22 * * 1-5 Europe/Budapest"),
+        ("eod_report", "30 0 * * 2-6 Europe/Budapest"),
+    ],
+)
+def test_a_job_may_stand_anywhere_in_its_place(file: Path, job: str, when: str) -> None:
+    assert load(file, f'[schedule]\n{job} = "{when}"').schedule.times()[job] == when
+
+
+SUBMIT = (
+    "2: schedule.submit: expected a moment from the open to before open+30m, on "
+    "half-days too, found {}; no entry is sent before the open nor from open+30m on"
+)
+MOC_CLOSE = (
+    "2: schedule.moc_close: expected a moment after the open and not after close-12m, "
+    "on half-days too, found {}; the exchange takes no closing order after close-10m"
+)
+EOD_REPORT = (
+    "2: schedule.eod_report: expected the close or a distance after it, such as "
+    "close+5m, on half-days too, found {}; the report needs the closing auction"
+)
+
+
+@pytest.mark.parametrize(
+    ("job", "when", "line"),
+    [
+        ("submit", "open-1s", SUBMIT),
+        ("submit", "open+30m", SUBMIT),
+        ("submit", "open+45m", SUBMIT),
+        ("submit", "close-380m", SUBMIT),
+        ("submit", "25 15 * * 1-5 Europe/Budapest", SUBMIT),
+        ("submit", "0 16 * * 1-5 Europe/Budapest", SUBMIT),
+        ("moc_close", "open+0m", MOC_CLOSE),
+        ("moc_close", "open+199m", MOC_CLOSE),
+        ("moc_close", "close-210m", MOC_CLOSE),
+        ("moc_close", "close-719s", MOC_CLOSE),
+        ("moc_close", "close-9m", MOC_CLOSE),
+        ("moc_close", "49 21 * * 1-5 Europe/Budapest", MOC_CLOSE),
+        ("eod_report", "close-1s", EOD_REPORT),
+        ("eod_report", "close-30m", EOD_REPORT),
+        ("eod_report", "open+7h", EOD_REPORT),
+        ("eod_report", "55 21 * * 1-5 Europe/Budapest", EOD_REPORT),
+    ],
+)
+def test_a_job_outside_its_place_is_refused_with_the_reason(
+    file: Path, job: str, when: str, line: str
+) -> None:
+    (found,) = refusal(file, f'[schedule]\n{job} = "{when}"')
+    assert found == line.format(f'"{when}"')
+
+
+def test_every_misplaced_job_is_reported_at_once(file: Path) -> None:
+    lines = refusal(
+        file,
+        '[schedule]\nsubmit = "open+45m"\nmoc_close = "close-9m"\n'
+        'eod_report = "close-30m"\nadjust = 1\n',
+    )
+    assert [line.split(": ")[:2] for line in lines] == [
+        ["2", "schedule.submit"],
+        ["3", "schedule.moc_close"],
+        ["4", "schedule.eod_report"],
+        ["5", "schedule.adjust"],
+    ]
+
+
+def test_a_crontab_line_of_another_exchange_is_left_to_the_timetable(
+    file: Path,
+) -> None:
+    line = '[schedule]\nsubmit = "5 9 * * 1-5 Europe/Berlin"\n'
+    config = load(file, f'{line}[calendar]\nexchange = "XETR"')
+    assert config.schedule.submit == "5 9 * * 1-5 Europe/Berlin"
+    assert len(refusal(file, f'{line}[calendar]\nexchange = "XNAS"')) == 1
+    relative = '[schedule]\nsubmit = "open+45m"\n[calendar]\nexchange = "XETR"'
+    assert len(refusal(file, relative)) == 1
+
+
 # Paths
 
 

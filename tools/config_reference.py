@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def _section(name: str, model: type[BaseModel]) -> str:
         [
             f"## [{name}]",
             "",
-            model.__doc__ or "",
+            inspect.getdoc(model) or "",
             "",
             "| key | default | expects | meaning |",
             "|---|---|---|---|",

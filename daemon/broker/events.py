@@ -20,6 +20,7 @@ from ib_async.wrapper import Wrapper
 from daemon.broker import convert
 from daemon.core.model import (
     BrokerEvent,
+    Commission,
     CompletedOrder,
     Notice,
     OrderUpdate,
@@ -38,6 +39,8 @@ class Tap(Wrapper):
         self.open_orders: dict[tuple[int, int, int], WorkingOrder] | None = None
         """While an open-orders request is under way: its answer so far."""
         self.completed_orders: list[CompletedOrder] | None = None
+        self.commissions: list[Commission] | None = None
+        """While executions are asked for: the reports between them."""
 
     def openOrder(  # noqa: N802  (ib_async's name)
         self,
@@ -124,7 +127,10 @@ class Tap(Wrapper):
         commissionReport: ib_async.CommissionReport,  # noqa: N803
     ) -> None:
         """Tell the commission before ib_async turns the sentinel into 0."""
-        self.emit(convert.from_commission(commissionReport))
+        commission = convert.from_commission(commissionReport)
+        if self.commissions is not None:
+            self.commissions.append(commission)
+        self.emit(commission)
         super().commissionReport(commissionReport)
 
     def completedOrder(  # noqa: N802
@@ -180,6 +186,7 @@ class RepeatedRecords(Filter):
     _PATTERN = re.compile(
         r"^(API connection failed|Make sure API port|Peer closed connection"
         r"|(Error|Warning) -?\d+, reqId|Canceled order: "
+        r"|\[Errno \d+\] "
         r"|IBKR API validation warning|cancelOrder: Unknown orderId"
         r"|\w[\w ]* request timed out"
         r"|(placeOrder|openOrder|orderStatus|execDetails|commissionReport)\b"

@@ -204,15 +204,25 @@ class Requests:
         return await self._ask("completed orders", collect)
 
     async def executions(self) -> tuple[tuple[Fill, ...], tuple[Commission, ...]]:
-        """Return the day's executions, and the commissions that came with them."""
-        answer = await self._ask("executions", lambda ib: ib.reqExecutionsAsync())
-        fills = tuple(convert.from_execution(f.contract, f.execution) for f in answer)
-        told = tuple(
-            convert.from_commission(f.commissionReport)
-            for f in answer
-            if f.commissionReport.execId
-        )
-        return fills, told
+        """Return the day's executions, and the commissions that came with them.
+
+        ib_async gives a report only to the first of an execution's repetitions.
+        """
+
+        async def collect(
+            ib: TappedIB,
+        ) -> tuple[tuple[Fill, ...], tuple[Commission, ...]]:
+            ib.tap.commissions = []
+            try:
+                answer = await ib.reqExecutionsAsync()
+                told = tuple(ib.tap.commissions)
+            finally:
+                ib.tap.commissions = None
+            return tuple(
+                convert.from_execution(f.contract, f.execution) for f in answer
+            ), told
+
+        return await self._ask("executions", collect)
 
     async def sync(self) -> Snapshot:
         """Read everything: positions, orders of all, completed orders, executions."""
@@ -311,8 +321,17 @@ class Requests:
         self._require_ready()
 
     async def send(self, orders: Sequence[tuple[OrderId, Order]]) -> None:
-        """Put *orders* on the wire; the first at once, the rest evenly paced."""
+        """Put *orders* on the wire; the first at once, the rest evenly paced.
+
+        Raises:
+            ConnectionLost: the session is not ready, or broke on the way.
+            InvariantViolated: one has expired; nothing is sent (law I8).
+        """
         self._require_ready()
+        now = self._clock.now()
+        for _, order in orders:
+            if order.expires_at is not None and now > order.expires_at:
+                raise InvariantViolated(f"{order.order_ref} has expired")
         ib = self._live()
         ids = {order.order_ref: order_id for order_id, order in orders}
         for index, (order_id, order) in enumerate(orders):
@@ -336,8 +355,6 @@ class Requests:
     ) -> None:
         if order.account != self._settings.account:
             raise InvariantViolated(f"order for account {order.account}")
-        if order.expires_at is not None and self._clock.now() > order.expires_at:
-            raise InvariantViolated(f"{order.order_ref} expired at {order.expires_at}")
         parent = ids[order.parent_ref] if order.parent_ref else OrderId(0)
         try:
             self._live().placeOrder(

@@ -74,7 +74,6 @@ class GatewaySession(Requests):
         self._resync = asyncio.Event()
         self._lost: asyncio.Future[str] | None = None
         self._refused: GatewayRefused | None = None
-        self._attempt: asyncio.Task[Exception | None] | None = None
         self._misses = 0
         self._broker_away = False
         """Whether the gateway said 1100 and has not said 1101 or 1102 since."""
@@ -123,6 +122,15 @@ class GatewaySession(Requests):
             self._down.set()
             self.last_failure = cause
             self._emit_event(LinkChange(connected=False, cause=cause))
+
+    def _live(self) -> TappedIB:
+        """Let nobody ask before ib_async is done: it asks for positions itself.
+
+        Of two such requests at once one is never answered.
+        """
+        if self._link not in _STANDING:
+            raise ConnectionLost("no session to the gateway")
+        return super()._live()
 
     # --- the life of the session --------------------------------------------
 
@@ -179,6 +187,8 @@ class GatewaySession(Requests):
         self._move(LinkInput.ATTEMPT)
         await self._connect()
         self._move(LinkInput.ACCEPTED)
+        if self._broker_away:
+            self._degrade("1100 during the handshake")
         self._guard_account()
         await self.follow_account()
         await self._sync_and_tell()
@@ -193,15 +203,16 @@ class GatewaySession(Requests):
         raise ConnectionLost(cause)
 
     async def _sync_and_tell(self) -> None:
-        """Read everything; ready is only what nothing has overtaken meanwhile."""
-        while True:
-            self._resync.clear()
-            snapshot = await self.sync()
-            if self._sync_stands():
-                await self._on_synced(snapshot)
-            if not self._resync.is_set():
-                break
-        if self._sync_stands():  # else 1100: 1101 or 1102 starts the next sync
+        """Read everything; ready is only what nothing has overtaken meanwhile.
+
+        After 1100 in between there is nothing to conclude until 1101 or 1102 comes,
+        and each of these makes the resyncer read everything once more.
+        """
+        self._resync.clear()
+        snapshot = await self.sync()
+        if self._sync_stands():
+            await self._on_synced(snapshot)
+        if self._sync_stands():
             self._announce()
             self._move(LinkInput.SYNCED)
 
@@ -232,23 +243,26 @@ class GatewaySession(Requests):
         self._misses, self._broker_away = 0, False
         lost = self._lost = asyncio.get_running_loop().create_future()
 
-        def on_closed(_: str) -> None:
-            if self._ib is ib:  # the end of a socket that we gave up is no news
-                self.abort("the gateway closed the connection")
+        def on_closed(reason: str) -> None:
+            self.abort(f"the connection broke: {reason}" if reason else _CLOSED)
 
         ib.client.conn.disconnected += on_closed
         async with asyncio.TaskGroup() as tasks:
-            self._attempt = tasks.create_task(
+            attempt = tasks.create_task(
                 self._open(ib), name=f"session.connect.{self.client_id}"
             )
+            await asyncio.wait({attempt, lost}, return_when=asyncio.FIRST_COMPLETED)
+            while not attempt.done():  # wait_for of Python 3.11 may swallow a cancel
+                attempt.cancel()
+                await asyncio.sleep(0)
         if self._refused is not None:
             raise self._refused
-        if self._attempt.cancelled():
+        if attempt.cancelled():
             raise ConnectionLost(
                 f"{self._settings.address}: {self._doubt} during the handshake: the "
                 "gateway behind the port may be down, or does not trust this address"
             )
-        failure = self._attempt.result()
+        failure = attempt.result()
         if failure is not None:
             raise self._named(failure) from failure
         if lost.done():
@@ -316,8 +330,6 @@ class GatewaySession(Requests):
     def abort(self, cause: str) -> None:
         """End the connection because its state is in doubt; nothing more is sent."""
         super().abort(cause)
-        if self._attempt is not None and not self._attempt.done():
-            self._attempt.cancel()
         if self._lost is not None and not self._lost.done():
             self._lost.set_result(cause)
         self._move(LinkInput.LOST, cause)
@@ -413,4 +425,5 @@ class GatewaySession(Requests):
                 self.abort(f"no complete sync after the broker came back: {exc}")
 
 
+_CLOSED = "the gateway closed the connection"
 _STANDING = frozenset({Link.SYNCING, Link.READY, Link.DEGRADED})

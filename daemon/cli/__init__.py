@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -9,7 +11,11 @@ from typing import ClassVar
 
 import click
 
+from daemon.core.redact import Redactor
 from daemon.errors import IbkrdError
+
+STOPPED = 130
+"""Exit status of a command that Ctrl-C ended, as shells count it."""
 
 
 class LazyGroup(click.Group):
@@ -67,10 +73,40 @@ def run_cli(arguments: Sequence[str]) -> int:
     except click.ClickException as exc:
         exc.show()
         return exc.exit_code
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         click.echo("ibkrd: stopped", err=True)
-        return 130
-    except IbkrdError as exc:
-        click.echo(f"ibkrd: {exc}", err=True)
-        return exc.exit_status
+        return STOPPED
+    except Exception as exc:  # noqa: BLE001 - the last door: one line, no traceback
+        return _failed(exc)
     return status if isinstance(status, int) else 0
+
+
+def _innermost(exc: Exception) -> Exception:
+    """Return the error of ours that ended a task group, else what was raised."""
+    found: BaseException = exc
+    while isinstance(found, BaseExceptionGroup):
+        ours = found.subgroup(IbkrdError)
+        found = (ours or found).exceptions[0]
+    return found if isinstance(found, Exception) else exc
+
+
+def _failed(exc: Exception) -> int:
+    """Say in one line why the command ended; return its exit status."""
+    found = _innermost(exc)
+    if isinstance(found, IbkrdError):
+        click.echo(f"ibkrd: {found}", err=True)
+        return found.exit_status
+    if logging.getLogger().handlers:  # a command with a log: it masks secrets
+        logging.getLogger(__name__).error("command.crashed", exc_info=exc)
+    click.echo(f"ibkrd: {Redactor().text(_in_a_line(found))}", err=True)
+    return 1
+
+
+def _in_a_line(exc: Exception) -> str:
+    """Return what happened and where; no values of variables, which may be secret."""
+    text = " ".join(str(exc).split())
+    if isinstance(exc, OSError) and exc.filename is not None:
+        return f"{exc.filename}: {exc.strerror}: correct it, or name another place"
+    frame = traceback.extract_tb(exc.__traceback__)[-1:]
+    place = "".join(f" at {Path(f.filename).name}:{f.lineno}" for f in frame)
+    return f"a bug, please report it: {type(exc).__name__}{place}: {text}"

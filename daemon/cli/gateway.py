@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from datetime import datetime
+from math import isfinite
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -51,7 +52,10 @@ def command(
     ledger: Path | None,
 ) -> None:
     """Serve the TWS API on loopback with an exchange behind it; no money is near."""
-    configure_logging("auto", "INFO", sys.stderr)
+    if not isfinite(speed):
+        raise click.BadParameter(
+            f"{speed} is not a finite number", param_hint="--speed"
+        )
     host, port = _address(listen)
     request = GatewayRequest(
         host=host,
@@ -62,6 +66,7 @@ def command(
         accounts=account or ("DU1234567",),
         ledger=ledger,
     )
+    configure_logging("auto", "INFO", sys.stderr)
     calendar = TableCalendar(shipped_table())
 
     def ready(bound: str) -> None:
@@ -75,10 +80,15 @@ def command(
 
 def _address(listen: str) -> tuple[str, int]:
     host, _, port = listen.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
-        raise click.BadParameter(f"{listen!r} is not HOST:PORT, like 127.0.0.1:4002")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise click.BadParameter(
+            f"{listen!r} is not HOST:PORT, like 127.0.0.1:4002", param_hint="--listen"
+        )
     if host not in {"127.0.0.1", "::1", "[::1]", "localhost"}:
-        raise click.BadParameter(f"{host} is not loopback: the API has no password")
+        raise click.BadParameter(
+            f"{host} is not loopback, and the API has no password: name 127.0.0.1",
+            param_hint="--listen",
+        )
     return host.strip("[]"), int(port)
 
 
@@ -88,5 +98,7 @@ def _start(text: str | None) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as exc:
-        raise click.BadParameter(f"--time {text!r} is not ISO 8601: {exc}") from exc
+        raise click.BadParameter(
+            f"{text!r} is not ISO 8601, like 2026-02-19T09:25", param_hint="--time"
+        ) from exc
     return moment if moment.tzinfo else moment.replace(tzinfo=NEW_YORK)

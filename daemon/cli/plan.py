@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from datetime import date, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import click
 
@@ -16,14 +13,11 @@ from daemon.calendar import TableCalendar, load_calendar
 from daemon.cli.output import print_json, print_table
 from daemon.clock import SystemClock
 from daemon.config import Config, load_config
-from daemon.core.accounting import tally
-from daemon.core.bracket import build_brackets
-from daemon.core.model import ConId, Contract, Funds, Order, RowOutcome, Session
-from daemon.core.plan import Plan, PlanRow, parse_plan
+from daemon.core.model import Order, Session
+from daemon.core.plan import parse_plan
 from daemon.core.plan_files import choose_plan
-from daemon.core.rules import TradingRules
-from daemon.core.selection import Circumstances, select_rows
-from daemon.core.session import submit_deadline
+from daemon.core.preview import Preview, coming_session, preview_plan
+from daemon.core.session import exchange_date, submit_deadline
 from daemon.errors import PlanError
 
 SEARCH = timedelta(days=15)
@@ -66,9 +60,9 @@ def command(
         raise PlanError(
             "\n".join(f"{path.name}: {problem}" for problem in plan.problems)
         )
-    preview = _preview(plan, session, rules)
+    preview = preview_plan(plan, session, rules)
     if as_json:
-        print_json({"plan": path.name, "session": session.date, **preview})
+        print_json({"plan": path.name, "session": session.date, **_as_json(preview)})
     else:
         _print(path.name, session, preview)
 
@@ -78,11 +72,18 @@ def _session(calendar: TableCalendar, day: date | None, now: datetime) -> Sessio
     if day is not None:
         session = calendar.session(day)
         if session is None:
-            raise PlanError(f"{day} has no session on {calendar.exchange}")
+            raise PlanError(
+                f"{day} has no session on {calendar.exchange}: choose another"
+            )
         return session
-    today = now.astimezone(ZoneInfo(calendar.time_zone)).date()
-    coming = calendar.sessions(today, today + SEARCH)
-    return next(s for s in coming if submit_deadline(s) > now)
+    today = exchange_date(now, calendar.time_zone)
+    coming = coming_session(calendar.sessions(today, today + SEARCH), now)
+    if coming is None:
+        raise PlanError(
+            f"{calendar.exchange} has no session until {today + SEARCH}: name one with "
+            "--session DATE"
+        )
+    return coming
 
 
 def _find(
@@ -104,43 +105,17 @@ def _find(
     return directory / choice.name
 
 
-def _preview(plan: Plan, session: Session, rules: TradingRules) -> dict[str, Any]:
-    circumstances = Circumstances(
-        held=(),
-        working=(),
-        funds=Funds(None, available=_total(plan.rows)),
-        cumulative=Decimal(0),
-    )
-    chosen = select_rows(plan.rows, circumstances, rules)
-    outcomes = list(chosen.skipped)
-    orders: list[Order] = []
-    for row in chosen.to_submit:
-        built = build_brackets(row, session, rules, _cents(row))
-        if isinstance(built, RowOutcome):
-            outcomes.append(built)
-        else:
-            orders += [order for family in built for order in family.orders]
-    counts = tally(outcomes)
+def _as_json(preview: Preview) -> dict[str, Any]:
     return {
-        "rows": len(plan.rows),
-        "to_submit": len(plan.rows) - sum(counts.values()),
+        "rows": preview.rows,
+        "to_submit": preview.to_submit,
         "left_out": [
             {"symbol": o.symbol, "line": o.line, "status": o.status, "why": o.reason}
-            for o in outcomes
+            for o in preview.left_out
         ],
-        "notional_usd": sum(
-            (row.notional for row in chosen.to_submit), start=Decimal(0)
-        ),
-        "orders": [_order(order) for order in orders],
+        "notional_usd": preview.notional,
+        "orders": [_order(order) for order in preview.orders],
     }
-
-
-def _total(rows: Iterable[PlanRow]) -> Decimal:
-    return sum((row.notional for row in rows), start=Decimal(0))
-
-
-def _cents(row: PlanRow) -> Contract:
-    return Contract(con_id=ConId(0), symbol=row.symbol)
 
 
 def _order(order: Order) -> dict[str, Any]:
@@ -154,15 +129,15 @@ def _order(order: Order) -> dict[str, Any]:
     }
 
 
-def _print(name: str, session: Session, preview: dict[str, Any]) -> None:
+def _print(name: str, session: Session, preview: Preview) -> None:
     print_table(
         f"{name} for {session.date}",
         ["order_ref", "side", "quantity", "type", "price", "tif"],
-        [[str(value) for value in order.values()] for order in preview["orders"]],
+        [[str(cell) for cell in _order(order).values()] for order in preview.orders],
     )
-    for left in preview["left_out"]:
-        click.echo(f"{left['status']}: {left['symbol']}: {left['why']}")
+    for left in preview.left_out:
+        click.echo(f"{left.status}: {left.symbol}: {left.reason}")
     click.echo(
-        f"{preview['to_submit']} of {preview['rows']} rows, "
-        f"{len(preview['orders'])} orders, {preview['notional_usd']} USD; nothing sent"
+        f"{preview.to_submit} of {preview.rows} rows, "
+        f"{len(preview.orders)} orders, {preview.notional} USD; nothing sent"
     )

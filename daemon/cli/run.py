@@ -31,6 +31,7 @@ def command(config_path: Path | None) -> int:
         cache=True,
     )
     clock = SystemClock()
+    # Only the table knows the exchange's zone; its margin is wider than a date.
     calendar = load_calendar(
         config.calendar.exchange, config.paths.state, clock.now().date()
     )

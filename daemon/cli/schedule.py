@@ -15,7 +15,7 @@ from daemon.cli.output import print_json, print_table
 from daemon.clock import SystemClock
 from daemon.config import load_config
 from daemon.core.schedule import Timetable, schedule_rows
-from daemon.core.session import ordinary_day, parse_when
+from daemon.core.session import exchange_date, ordinary_day, parse_when
 
 AROUND = timedelta(days=45)
 """Sessions around the asked span that show what an ordinary day is."""
@@ -23,9 +23,17 @@ DAY = click.DateTime(["%Y-%m-%d"])
 
 
 @click.command("schedule")
-@click.option("--from", "first", type=DAY, help="First day (default: today).")
+@click.option(
+    "--from", "first", type=DAY, help="First day (default: the exchange's today)."
+)
 @click.option("--to", "last", type=DAY, help="Last day (default: --days later).")
-@click.option("--days", default=14, show_default=True, help="Days without --to.")
+@click.option(
+    "--days",
+    type=click.IntRange(0, 3660),
+    default=14,
+    show_default=True,
+    help="Days without --to.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(
@@ -38,12 +46,16 @@ def command(
 ) -> None:
     """Show each session with its jobs and the cutoff, in both zones."""
     config = load_config(config_path, os.environ)
-    today = SystemClock().now().date()
-    start = first.date() if first else today
+    now = SystemClock().now()
+    # Only the table knows the exchange's zone; its margin is wider than a date.
+    around = first.date() if first else now.date()
+    calendar = load_calendar(config.calendar.exchange, config.paths.state, around)
+    start = first.date() if first else exchange_date(now, calendar.time_zone)
     end = last.date() if last else start + timedelta(days=days)
     if end < start:
-        raise click.BadParameter(f"--to {end} lies before --from {start}")
-    calendar = load_calendar(config.calendar.exchange, config.paths.state, start)
+        raise click.BadParameter(
+            f"{end} lies before {start}, the first day", param_hint="--to"
+        )
     timetable = Timetable(
         {job: parse_when(when) for job, when in config.schedule.times().items()},
         ordinary_day(calendar.sessions(*_around(start, end)), calendar.time_zone),

@@ -31,6 +31,8 @@ class Surroundings:
     """The directory of the file, None for the built-in defaults."""
     telegram_token: SecretStr | None = None
     """The token of the environment, if there is one."""
+    exchange: str = "XNYS"
+    """The exchange that the file names, on whose hours crontab lines are judged."""
 
 
 @dataclass(frozen=True, slots=True)

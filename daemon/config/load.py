@@ -75,7 +75,8 @@ def load_config(path: Path | None, env: Mapping[str, str]) -> Config:
     text = "" if source is None else read_toml(source)
     tree = parse_toml(text, source)
     token, faults = _environment_token(env)
-    around = Surroundings(_home(env), source.parent if source else None, token)
+    base = source.parent if source else None
+    around = Surroundings(_home(env), base, token, _exchange(tree))
     # Absent sections are checked as empty ones: a default may be at fault, too.
     sections = {name: {} for name in Document.model_fields} | tree
     try:
@@ -117,6 +118,14 @@ def _by_platform(platform: str, elsewhere: str) -> str:
 def _home(env: Mapping[str, str]) -> Path:
     home = Path(env.get("HOME", ""))
     return home if home.is_absolute() else Path.home()
+
+
+def _exchange(tree: Mapping[str, object]) -> str:
+    """Return the exchange of the raw *tree*; a wrong one is a fault of its own."""
+    section = tree.get("calendar")
+    named = section.get("exchange") if isinstance(section, dict) else None
+    default: str = CalendarSection.model_fields["exchange"].default
+    return named if isinstance(named, str) else default
 
 
 def _environment_token(

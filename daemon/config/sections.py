@@ -26,6 +26,7 @@ from daemon.config.kinds import (
     Zone,
     is_loopback,
 )
+from daemon.config.times import require_place
 from daemon.core.redact import PAPER_ACCOUNT
 from daemon.core.rules import Scope
 
@@ -66,7 +67,8 @@ class GatewaySection(Section):
         default=10.0,
         gt=0,
         le=120,
-        description="Longest wait for a session and its complete sync, in seconds.",
+        description="Longest wait for a connection and its handshake, in seconds; the "
+        "sync after it waits `request_timeout_s` for each answer.",
     )
     request_timeout_s: Seconds = Field(
         default=10.0,
@@ -163,21 +165,28 @@ class CalendarSection(Section):
 
 
 class ScheduleSection(Section):
-    """When the jobs run, relative to the session's open and close."""
+    """When the jobs run, relative to the session's open and close.
+
+    A place outside the session's limits is refused, judged on an ordinary session of
+    New York and on a half-day. A crontab line is judged by its ordinary place there if
+    `calendar.exchange` is XNYS or XNAS; for another exchange it is not judged here:
+    `ibkrd schedule` shows where it falls.
+    """
 
     submit: When = Field(
         default="open+5m",
         description="Send the brackets of the plan: 15:35 in Budapest on an ordinary "
-        "day.",
+        "day. From the open to before open+30m.",
     )
     moc_close: When = Field(
         default="close-20m",
         description="Flatten the book by market-on-close orders: 21:40 in Budapest on "
-        "an ordinary day.",
+        "an ordinary day. After the open and not after close-12m.",
     )
     eod_report: When = Field(
         default="close+5m",
-        description="Write and send the report: 22:05 in Budapest on an ordinary day.",
+        description="Write and send the report: 22:05 in Budapest on an ordinary day. "
+        "At the close or after it.",
     )
     adjust: bool = Field(
         default=True,
@@ -185,6 +194,14 @@ class ScheduleSection(Section):
         "weeks in which only one side has changed its clocks) to its ordinary distance "
         "from the close or open; `false` keeps it literal and warns.",
     )
+
+    @field_validator("submit", "moc_close", "eod_report")
+    @classmethod
+    def _in_its_place(cls, when: str, info: ValidationInfo) -> str:
+        around = info.context
+        exchange = around.exchange if isinstance(around, Surroundings) else "XNYS"
+        require_place(str(info.field_name), when, exchange)
+        return when
 
     def times(self) -> dict[str, str]:
         """Return when each job runs, by its name, in the order of the day."""

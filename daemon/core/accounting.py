@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from daemon.core import refs
 from daemon.core.lifecycle import acknowledged
@@ -13,10 +14,21 @@ from daemon.core.model import (
     RowOutcome,
     RowStatus,
 )
-from daemon.core.plan import PlanRow
 
 
-def account_row(row: PlanRow, records: Sequence[OrderRecord]) -> RowOutcome:
+class Row(Protocol):
+    """What names a row of the plan."""
+
+    @property
+    def line(self) -> int:
+        """Return its line, the header counted."""
+
+    @property
+    def symbol(self) -> str:
+        """Return its symbol."""
+
+
+def account_row(row: Row, records: Sequence[OrderRecord]) -> RowOutcome:
     """Return the outcome of *row* from the *records* of all its orders.
 
     A row is refused when no entry of it stands at the broker; a single refused
@@ -26,12 +38,24 @@ def account_row(row: PlanRow, records: Sequence[OrderRecord]) -> RowOutcome:
     if unheard or not records:
         names = ", ".join(_leg(r) for r in unheard) or "no order"
         return _outcome(row, RowStatus.UNKNOWN, f"no answer for {names}")
-    refused = [r for r in records if r.state is OrderState.REJECTED]
-    reason = "; ".join(f"{_leg(r)} refused: {r.code} {r.text}" for r in refused)
+    refused = [r for r in records if _never_worked(r)]
+    reason = "; ".join(_why(r) for r in refused)
     entries = [r for r in records if _is_entry(r)]
-    if all(r.state is OrderState.REJECTED for r in entries):
+    if all(_never_worked(r) for r in entries):
         return _outcome(row, RowStatus.REFUSED, reason)
     return _outcome(row, RowStatus.SUBMITTED, reason)
+
+
+def _never_worked(record: OrderRecord) -> bool:
+    """Return whether the broker refused the order, or provably never had it."""
+    absent = record.state is OrderState.CANCELLED and not record.perm_id
+    return record.state is OrderState.REJECTED or absent
+
+
+def _why(record: OrderRecord) -> str:
+    if record.state is OrderState.REJECTED:
+        return f"{_leg(record)} refused: {record.code} {record.text}"
+    return f"{_leg(record)} never reached the broker ({record.code})"
 
 
 def tally(outcomes: Iterable[RowOutcome]) -> dict[str, int]:
@@ -56,5 +80,5 @@ def _leg(record: OrderRecord) -> str:
     return record.order_ref if ref is None else f"{ref.bracket} {ref.leg}"
 
 
-def _outcome(row: PlanRow, status: RowStatus, reason: str) -> RowOutcome:
+def _outcome(row: Row, status: RowStatus, reason: str) -> RowOutcome:
     return RowOutcome(row.line, row.symbol, status, reason)

@@ -59,6 +59,12 @@ class Exposure:
         return _largest(order for order in self.orders if order.ours)
 
 
+def is_closing(order_ref: str) -> bool:
+    """Return whether an order of ours closes what is left (MOC, MKT)."""
+    ref = refs.parse(order_ref)
+    return ref is not None and ref.leg in _CLOSING
+
+
 def closing_side(position: Position) -> Side:
     """Return the side that brings *position* towards zero."""
     return Side.SELL if position.quantity > 0 else Side.BUY
@@ -76,14 +82,10 @@ def live_closing(
 def describe(position: Position, exposure: Exposure) -> Iterator[str]:
     """Return what a person must know of *position* before closing by hand."""
     symbol, held = position.symbol, abs(position.quantity)
-    if position.quantity < 0:
-        yield f"{symbol}: short {held}; it is bought back"
-    if fraction := held % 1:
-        yield f"{symbol}: {fraction} of a share cannot be closed here; close it by hand"
     for order in exposure.orders:
         if said := _said(order):
             yield f"{symbol}: {said}"
-    if exposure.shares > held:
+    if exposure.shares > _whole(held):
         yield (
             f"{symbol}: live closing orders for {exposure.shares} shares exceed the"
             f" position of {held}; cancel what is too much"

@@ -73,6 +73,11 @@ class ClosingPlan:
     waiting: tuple[str, ...] = ()
     """Shares left for the next pass, because executions of the last seconds may be
     in the position already: the account is not covered while there are any."""
+    notes: tuple[str, ...] = ()
+    """What a person must know although nothing is to do: a short that is bought
+    back, a fraction of a share, what is not stock."""
+    shorts: tuple[str, ...] = ()
+    """Those of the notes that nobody expected (C10)."""
 
 
 def plan_cancels(
@@ -142,6 +147,8 @@ def plan_closing(
         alerts=tuple(alert for plan in plans for alert in plan.alerts),
         ignored=tuple(position for plan in plans for position in plan.ignored),
         waiting=tuple(text for plan in plans for text in plan.waiting),
+        notes=tuple(text for plan in plans for text in plan.notes),
+        shorts=tuple(text for plan in plans for text in plan.shorts),
     )
 
 
@@ -161,13 +168,14 @@ def remainder(
         if position.account == rules.account
         and position.sec_type == "STK"
         and not rules.ignores(position.symbol)
-        and int(_in_scope(position, rules, own)) != 0
+        and int(in_scope(position, rules, own)) != 0
     )
 
 
-def _in_scope(
+def in_scope(
     position: Position, rules: TradingRules, own: Mapping[ConId, Decimal] | None
 ) -> Decimal:
+    """Return the signed shares of *position* that are ours to close."""
     if rules.scope is Scope.ACCOUNT or own is None:
         return position.quantity
     held = own.get(position.con_id, Decimal(0))
@@ -194,12 +202,12 @@ class _Step:
 def _close(position: Position, step: _Step) -> ClosingPlan:
     if step.rules.ignores(position.symbol):
         return ClosingPlan(ignored=(position,))
-    if position.sec_type != "STK":
-        alert = f"{position.symbol}: {position.sec_type} is not closed here, only stock"
-        return ClosingPlan(alerts=(alert,))
-    scoped = _in_scope(position, step.rules, step.evidence.own)
+    scoped = in_scope(position, step.rules, step.evidence.own)
     if not scoped:
         return ClosingPlan(ignored=(position,))
+    if position.sec_type != "STK":
+        note = f"{position.symbol}: {position.sec_type} is not closed here, only stock"
+        return ClosingPlan(notes=(note,))
     exposure = live_closing(position, step.evidence.records, step.evidence.working)
     fills = [f for f in step.evidence.fills_since if _is_of(f, position)]
     uncovered = min(
@@ -210,14 +218,26 @@ def _close(position: Position, step: _Step) -> ClosingPlan:
         uncovered, closing_quantity(position.quantity, fills, exposure.shares)
     )
     alerts = tuple(describe(position, exposure))
+    fractions = tuple(_fractions(position.symbol, scoped))
     waiting = tuple(_waiting(position, uncovered - quantity))
-    if not quantity:
-        return ClosingPlan(alerts=alerts, waiting=waiting)
-    if obstacle := _obstacle(position, step):
-        return ClosingPlan(
-            alerts=(*alerts, f"{quantity} {position.symbol}: {obstacle}")
-        )
-    return ClosingPlan(_orders(position, quantity, step), alerts, waiting=waiting)
+    if quantity and (obstacle := _obstacle(position, step)):
+        short = "short " * (position.quantity < 0)
+        left = f"{short}{quantity} {position.symbol}: {obstacle}"
+        return ClosingPlan(alerts=(*alerts, left), notes=fractions)
+    orders = _orders(position, quantity, step) if quantity else ()
+    shorts = tuple(_shorts(position))
+    notes = (*shorts, *fractions)
+    return ClosingPlan(orders, alerts, waiting=waiting, notes=notes, shorts=shorts)
+
+
+def _shorts(position: Position) -> Iterator[str]:
+    if int(position.quantity) < 0:
+        yield f"{position.symbol}: short {-position.quantity}; it is bought back"
+
+
+def _fractions(symbol: str, shares: Decimal) -> Iterator[str]:
+    if fraction := abs(shares) % 1:
+        yield f"{symbol}: {fraction} of a share stays; close it by hand"
 
 
 def _waiting(position: Position, shares: int) -> Iterator[str]:

@@ -9,14 +9,31 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from decimal import Decimal
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
 
 from daemon.core import refs
-from daemon.core.executions import exec_key, latest, revision
-from daemon.core.model import Account, Commission, ConId, Fill, Leg
+from daemon.core.executions import exec_key, latest, net, revision, shares
+from daemon.core.model import (
+    Account,
+    Commission,
+    ConId,
+    ExecId,
+    Fill,
+    Leg,
+    OrderId,
+    OrderRef,
+    PermId,
+    Position,
+    Side,
+)
+from daemon.errors import JournalError
 
 _GRAIN = Decimal("0.0001")
 """USD: the unit of a split commission; the last part takes the rest exactly."""
+
+_OPENING = "opening:"
+"""Begins the exec id of what no execution bought: it was held before the books."""
 
 Instrument = tuple[Account, ConId]
 
@@ -101,6 +118,157 @@ def settle(
     return Books(tuple(closed), tuple(sorted(still_open, key=lambda o: _rank(o.fill))))
 
 
+def opening_balances(
+    positions: Iterable[Position],
+    fills: Iterable[Fill],
+    account: Account,
+    at: datetime,
+) -> tuple[Lot, ...]:
+    """Return what the account held before the first of *fills*, all that are known.
+
+    The books start with these lots, so that books and broker agree at *at*.
+    """
+    held = {p.con_id: p for p in positions if p.account == account}
+    traded: dict[ConId, list[Fill]] = {}
+    for fill in latest(fills):
+        if fill.account == account:
+            traded.setdefault(fill.con_id, []).append(fill)
+    lots = (
+        _opening(con_id, held.get(con_id), traded.get(con_id, []), at)
+        for con_id in sorted({*held, *traded})
+    )
+    return tuple(lot for lot in lots if lot is not None)
+
+
+def opening_json(lots: Iterable[Lot]) -> list[dict[str, object]]:
+    """Return opening balances as the journal keeps them; `opening_lots` reads them."""
+    return [
+        {
+            "con_id": lot.fill.con_id,
+            "symbol": lot.fill.symbol,
+            "account": lot.fill.account,
+            "quantity": str(lot.signed),
+            "average_cost": str(lot.fill.price),
+            "at": lot.fill.time.isoformat(),
+        }
+        for lot in lots
+    ]
+
+
+def opening_lots(stored: object) -> tuple[Lot, ...]:
+    """Return the opening balances that the journal keeps; None holds no lot.
+
+    Raises:
+        JournalError: *stored* is not what `opening_json` once returned.
+    """
+    if stored is None:
+        return ()
+    try:
+        if not isinstance(stored, list):
+            raise TypeError("no list")  # noqa: TRY301 - told as any other damage
+        return tuple(
+            _opening_lot(
+                con_id=ConId(int(entry["con_id"])),
+                symbol=str(entry["symbol"]),
+                account=Account(entry["account"]),
+                quantity=Decimal(entry["quantity"]),
+                price=Decimal(entry["average_cost"]),
+                at=datetime.fromisoformat(entry["at"]),
+            )
+            for entry in stored
+        )
+    except (KeyError, TypeError, ValueError, InvalidOperation) as exc:
+        raise JournalError(
+            f"the opening balances cannot be read ({exc!r}): restore the journal"
+        ) from exc
+
+
+def own_shares(
+    fills: Iterable[Fill], account: Account, opening: Iterable[Lot] = ()
+) -> Mapping[ConId, Decimal]:
+    """Return the signed shares that our own executions hold, by con id.
+
+    *opening* is what others held before. An account is never long and short at
+    once: who trades beyond their own shares trades those of the other.
+    """
+    ours: dict[ConId, Decimal] = {}
+    others: dict[ConId, Decimal] = {}
+    for lot in opening:
+        if lot.fill.account == account:
+            _trade(others, ours, lot.fill.con_id, lot.signed)
+    for fill in sorted(latest(fills), key=_rank):
+        if fill.account == account:
+            mine = refs.parse(fill.order_ref) is not None
+            books = (ours, others) if mine else (others, ours)
+            _trade(*books, fill.con_id, fill.side.sign * fill.quantity)
+    return {con_id: held for con_id, held in ours.items() if held}
+
+
+def _trade(
+    trader: dict[ConId, Decimal],
+    other: dict[ConId, Decimal],
+    con_id: ConId,
+    signed: Decimal,
+) -> None:
+    """Book *signed* shares for *trader*; what goes across zero is the other's."""
+    held = trader.get(con_id, Decimal(0)) + signed
+    against = other.get(con_id, Decimal(0))
+    if held * against < 0:
+        both = min(held, -against, key=abs)
+        held, against = held - both, against + both
+    trader[con_id], other[con_id] = held, against
+
+
+def _opening(
+    con_id: ConId, position: Position | None, fills: list[Fill], at: datetime
+) -> Lot | None:
+    """Return the lot of one stock that no execution explains, if there is one."""
+    if position is not None and position.sec_type != "STK":
+        return None
+    held = Decimal(0) if position is None else position.quantity
+    quantity = held - net(fills)
+    if not quantity:
+        return None
+    if position is not None and quantity * held > 0:
+        symbol, account, price = (
+            position.symbol,
+            position.account,
+            position.average_cost,
+        )
+    else:
+        # Closed before anybody could say its cost: neither a gain nor a loss.
+        against = [fill for fill in fills if fill.side.sign * quantity < 0]
+        symbol, account = against[0].symbol, against[0].account
+        price = sum((f.price * f.quantity for f in against), Decimal(0))
+        price /= shares(against)
+    return _opening_lot(con_id, symbol, account, quantity, price, at)
+
+
+def _opening_lot(
+    con_id: ConId,
+    symbol: str,
+    account: Account,
+    quantity: Decimal,
+    price: Decimal,
+    at: datetime,
+) -> Lot:
+    fill = Fill(
+        exec_id=ExecId(f"{_OPENING}{symbol}"),
+        order_ref=OrderRef(""),
+        order_id=OrderId(0),
+        perm_id=PermId(0),
+        client_id=0,
+        account=account,
+        con_id=con_id,
+        symbol=symbol,
+        side=Side.BUY if quantity > 0 else Side.SELL,
+        quantity=abs(quantity),
+        price=price,
+        time=at,
+    )
+    return Lot(fill, fill.quantity, Decimal(0))
+
+
 def known_amounts(commissions: Iterable[Commission]) -> Mapping[str, Decimal]:
     """Return the known commission of each execution, at its highest revision."""
     best: dict[str, Commission] = {}
@@ -119,10 +287,12 @@ def _queue(queues: dict[Instrument, deque[Lot]], fill: Fill) -> deque[Lot]:
 
 
 def _rank(fill: Fill) -> tuple[object, ...]:
+    # What was held before the books began was bought before everything in them.
     # Execution times have whole seconds: within one, our entry comes before its exit.
     ref = refs.parse(fill.order_ref)
     later = ref is None or ref.leg is not Leg.ENTRY
-    return (fill.time, later, fill.exec_id)
+    executed = not fill.exec_id.startswith(_OPENING)
+    return (executed, fill.time, later, fill.exec_id)
 
 
 def _book(queue: deque[Lot], lot: Lot) -> Iterable[ClosedLot]:

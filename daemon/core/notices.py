@@ -10,6 +10,7 @@ from daemon.core.model import Notice, OrderState
 
 __all__ = [
     "ANSWERS_TO_CANCEL",
+    "NOT_FOUND",
     "Disposition",
     "NoticeRule",
     "classify",
@@ -20,6 +21,9 @@ __all__ = [
 
 ANSWERS_TO_CANCEL = frozenset({135, 136, 161, 202, 10147, 10148, 10149})
 """Codes with which the gateway answers a cancel: no further answer follows."""
+
+NOT_FOUND = frozenset({135, 10147})
+"""Those that say that the gateway has no such order: no proof by themselves."""
 
 _ENDS_A_WORKING_ORDER = frozenset({354})
 """Refusals that come seconds after acceptance and end the order (paper, 2026-05)."""

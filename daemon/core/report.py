@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from daemon.core import refs
 from daemon.core.executions import latest
-from daemon.core.flatten import remainder
+from daemon.core.flatten import in_scope, remainder
 from daemon.core.ledger import ClosedLot, Lot, known_amounts, settle
 from daemon.core.model import (
     Bracket,
@@ -25,7 +25,7 @@ from daemon.core.model import (
     Session,
     Side,
 )
-from daemon.core.rules import TradingRules
+from daemon.core.rules import Scope, TradingRules
 
 FOREIGN = "FOREIGN"
 
@@ -67,6 +67,10 @@ class Day:
     """None: the broker did not answer, which is not an empty account."""
     carried: tuple[Lot, ...] = ()
     """The open lots of the books before the session."""
+    opening: tuple[Lot, ...] = ()
+    """What the account held when the books began, if they began with this session."""
+    own: Mapping[ConId, Decimal] = field(default_factory=dict)
+    """Signed shares that our own executions hold; counts with scope `own` only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +131,14 @@ class Report:
     orders: tuple[OrderRecord, ...]
     details: Mapping[str, PlanDetail]
     open: tuple[Lot, ...]
+    opening: tuple[Lot, ...]
+    """The opening balances, named by the report with which the books begin."""
     remainder: tuple[Position, ...] | None
     """Whole shares in scope that the broker still shows; None: no answer."""
     differences: tuple[str, ...]
-    """Where books and broker disagree."""
+    """Where books and broker disagree on the shares in scope."""
     late: tuple[Fill, ...]
-    """Executions after the close."""
+    """Executions after the close, but for those of the auction (MOC)."""
 
     @property
     def flat(self) -> bool | None:
@@ -167,9 +173,10 @@ def build_report(day: Day, rules: TradingRules) -> Report:
         orders=tuple(sorted(day.orders, key=lambda order: order.order_id)),
         details=day.details,
         open=books.open,
-        remainder=_remainder(day.positions, books.open, rules),
-        differences=_differences(day.positions, books.open, rules),
-        late=tuple(fill for fill in fills if fill.time > day.session.close),
+        opening=day.opening,
+        remainder=_remainder(day, rules),
+        differences=_differences(day, books.open, rules),
+        late=tuple(fill for fill in fills if _is_late(fill, day.session)),
     )
 
 
@@ -264,42 +271,45 @@ def _hits(closed: Iterable[ClosedLot]) -> Mapping[str, int]:
     return hits
 
 
-def _remainder(
-    positions: tuple[Position, ...] | None, lots: Iterable[Lot], rules: TradingRules
-) -> tuple[Position, ...] | None:
-    if positions is None:
+def _is_late(fill: Fill, session: Session) -> bool:
+    # The auction begins with the bell: all of its executions come after it.
+    auction = _EXIT_TYPES[Leg.MARKET_ON_CLOSE]
+    return fill.time > session.close and exit_type(fill.order_ref) != auction
+
+
+def _remainder(day: Day, rules: TradingRules) -> tuple[Position, ...] | None:
+    if day.positions is None:
         return None
-    left = remainder(positions, rules, _held(lots, rules))
+    left = remainder(day.positions, rules, day.own)
     return tuple(sorted(left, key=lambda position: position.symbol))
 
 
-def _held(lots: Iterable[Lot], rules: TradingRules) -> Mapping[ConId, Decimal]:
-    """Return the shares of our own entries, by con id."""
+def _differences(day: Day, lots: Iterable[Lot], rules: TradingRules) -> tuple[str, ...]:
+    """Return where books and broker disagree on the stocks in scope."""
+    if day.positions is None:
+        return ()
+    lots = [lot for lot in lots if lot.fill.account == rules.account]
+    positions = [p for p in day.positions if p.account == rules.account]
+    symbols = {lot.fill.con_id: lot.fill.symbol for lot in lots}
+    symbols |= {p.con_id: p.symbol for p in positions}
+    books = day.own if rules.scope is Scope.OWN else _shares(lots)
+    broker = {p.con_id: in_scope(p, rules, day.own) for p in positions}
+    other = {p.con_id for p in positions if p.sec_type != "STK"}
+    told = (
+        (symbol, books.get(con_id, Decimal(0)), broker.get(con_id, Decimal(0)))
+        for con_id, symbol in symbols.items()
+        if con_id not in other and not rules.ignores(symbol)
+    )
+    return tuple(
+        f"{symbol}: books {booked}, broker {held}"
+        for symbol, booked, held in sorted(told)
+        if booked != held
+    )
+
+
+def _shares(lots: Iterable[Lot]) -> Mapping[ConId, Decimal]:
     held: dict[ConId, Decimal] = {}
     for lot in lots:
-        if lot.fill.account == rules.account and refs.parse(lot.fill.order_ref):
-            con_id = lot.fill.con_id
-            held[con_id] = held.get(con_id, Decimal(0)) + lot.signed
+        con_id = lot.fill.con_id
+        held[con_id] = held.get(con_id, Decimal(0)) + lot.signed
     return held
-
-
-def _differences(
-    positions: tuple[Position, ...] | None, lots: Iterable[Lot], rules: TradingRules
-) -> tuple[str, ...]:
-    """Return where the books and the broker's stock positions disagree."""
-    if positions is None:
-        return ()
-    broker: dict[str, Decimal] = {}
-    for position in positions:
-        if position.account == rules.account and position.sec_type == "STK":
-            broker[position.symbol] = position.quantity
-    books: dict[str, Decimal] = {}
-    for lot in lots:
-        if lot.fill.account == rules.account:
-            symbol = lot.fill.symbol
-            books[symbol] = books.get(symbol, Decimal(0)) + lot.signed
-    return tuple(
-        f"{symbol}: books {books.get(symbol, 0)}, broker {broker.get(symbol, 0)}"
-        for symbol in sorted({*broker, *books})
-        if books.get(symbol, 0) != broker.get(symbol, 0) and not rules.ignores(symbol)
-    )

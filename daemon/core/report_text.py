@@ -105,6 +105,15 @@ def report_json(report: Report) -> dict[str, object]:
             }
             for lot in report.open
         ],
+        "opening": [
+            {
+                "symbol": lot.fill.symbol,
+                "quantity": number(lot.signed),
+                "average_cost": number(lot.fill.price),
+                "as_of": _stamp(report, lot.fill.time),
+            }
+            for lot in report.opening
+        ],
         "orders": {
             "total": len(report.orders),
             **Counter(order.state.value for order in report.orders),

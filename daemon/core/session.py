@@ -94,6 +94,15 @@ def instant(when: Relative, session: Session) -> datetime:
     return (anchor + when.offset).astimezone(UTC)
 
 
+def exchange_date(now: datetime, zone: str) -> date:
+    """Return the date at *now* in the exchange's *zone*.
+
+    >>> exchange_date(datetime(2026, 2, 20, 2, tzinfo=UTC), "America/New_York")
+    datetime.date(2026, 2, 19)
+    """
+    return now.astimezone(ZoneInfo(zone)).date()
+
+
 def submit_deadline(session: Session) -> datetime:
     """Return the instant after which no entry of *session* is sent."""
     return instant(_relative(SUBMIT_UNTIL), session)

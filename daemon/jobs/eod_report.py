@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import structlog
 
+from daemon.core.accounting import account_row
+from daemon.core.exposure import is_closing
 from daemon.core.flatten import remainder
 from daemon.core.lifecycle import cancel_answered
 from daemon.core.model import (
@@ -15,12 +18,20 @@ from daemon.core.model import (
     Message,
     OrderRef,
     Position,
+    RowOutcome,
+    RowStatus,
     Severity,
 )
 from daemon.core.report import Report
 from daemon.core.report_text import report_json, report_message
 from daemon.errors import ConnectionLost, RequestRefused
-from daemon.jobs.reporting import day_of, gather, write_day, write_so_far
+from daemon.jobs.reporting import (
+    day_of,
+    gather,
+    held_by_us,
+    write_day,
+    write_so_far,
+)
 from daemon.ports import Job, JobContext
 
 log = structlog.get_logger(__name__)
@@ -28,6 +39,7 @@ log = structlog.get_logger(__name__)
 PATIENCE = timedelta(minutes=5)
 """Auction fills and their commissions arrive up to minutes late (C12, F6)."""
 LOOK_AGAIN_S = 5.0
+NEVER_SENT = "never sent: submit did not come to its end"
 
 
 async def run(ctx: JobContext) -> JobResult:
@@ -35,12 +47,12 @@ async def run(ctx: JobContext) -> JobResult:
     give_up = ctx.clock.now() + PATIENCE
     await _cancel_leftovers(ctx)
     positions = await _settled_positions(ctx)
-    told = bool(remainder(positions, ctx.rules))
-    if told:
-        await _tell_remainder(ctx, positions)
+    if left := _left(ctx, positions):
+        await _tell_remainder(ctx, left)
     while not _settled(ctx, positions) and ctx.clock.now() < give_up:
         await asyncio.sleep(LOOK_AGAIN_S)
         positions = await _settled_positions(ctx)
+    _resolve_rows(ctx)
     report = gather(ctx, positions, final=True)
     path = write_day(ctx, report)
     await ctx.notifier.tell(report_message(report))
@@ -49,21 +61,33 @@ async def run(ctx: JobContext) -> JobResult:
 
 async def report_now(ctx: JobContext) -> JobResult:
     """Write and send the day so far; never trades, and works without a session."""
-    try:
-        await ctx.desk.reconcile()
-        positions: tuple[Position, ...] | None = await ctx.broker.positions()
-    except (ConnectionLost, RequestRefused) as exc:
-        log.warning("report.without_positions", cause=str(exc))
-        positions = None
+    positions = await _positions_now(ctx)
     report = gather(ctx, positions, final=False)
     path = write_so_far(ctx, report)
     await ctx.notifier.tell(report_message(report))
     return _result(report, str(path))
 
 
+async def _positions_now(ctx: JobContext) -> tuple[Position, ...] | None:
+    """Return the positions, None where nobody can say them now."""
+    cause = ctx.broker.trouble
+    # A session that is still opening must not be asked: ib_async asks for the
+    # positions itself then, and of two such questions one is never answered.
+    if ctx.broker.connected:
+        try:
+            return await _settled_positions(ctx)
+        except (ConnectionLost, RequestRefused) as exc:
+            cause = str(exc)
+    log.warning("report.without_positions", cause=cause)
+    return None
+
+
 async def _cancel_leftovers(ctx: JobContext) -> None:
-    """Cancel every order of ours that outlived the session (law I7)."""
-    working = await ctx.broker.open_orders()
+    """Cancel every order of ours that outlived the session (law I7).
+
+    Closing orders are left alone: the auction may still execute them (C12).
+    """
+    working = [o for o in await ctx.broker.open_orders() if not is_closing(o.order_ref)]
     if not working:
         return
     log.warning("orders.left_over", order_refs=[order.order_ref for order in working])
@@ -80,15 +104,37 @@ async def _settled_positions(ctx: JobContext) -> tuple[Position, ...]:
     return snapshot.positions
 
 
+def _left(ctx: JobContext, positions: tuple[Position, ...]) -> tuple[Position, ...]:
+    """Return what keeps the account from being flat, by what we hold ourselves."""
+    return remainder(positions, ctx.rules, held_by_us(ctx))
+
+
+def _resolve_rows(ctx: JobContext) -> None:
+    """Account anew for the rows that were unknown: evidence may have come since.
+
+    A row for which no intent was ever committed was never sent: the journal is the
+    truth about that.
+    """
+    day = ctx.session.date
+    records = ctx.desk.orders(day).values()
+    resolved: list[RowOutcome] = []
+    for row in ctx.journal.rows(day):
+        if row.status is not RowStatus.UNKNOWN:
+            continue
+        mine = [r for r in records if r.order.contract.symbol == row.symbol]
+        never = replace(row, status=RowStatus.SKIPPED, reason=NEVER_SENT)
+        resolved.append(account_row(row, mine) if mine else never)
+    ctx.journal.record_rows(day, resolved, ctx.clock.now())
+
+
 def _settled(ctx: JobContext, positions: tuple[Position, ...]) -> bool:
     """Return whether the account is flat and every commission of the day known."""
     fills = ctx.journal.fills(*day_of(ctx))
     known = [c for c in ctx.journal.commissions(fills) if c.amount is not None]
-    return not remainder(positions, ctx.rules) and len(known) == len(fills)
+    return not _left(ctx, positions) and len(known) == len(fills)
 
 
-async def _tell_remainder(ctx: JobContext, positions: tuple[Position, ...]) -> None:
-    left = remainder(positions, ctx.rules)
+async def _tell_remainder(ctx: JobContext, left: tuple[Position, ...]) -> None:
     lines = "\n".join(f"{p.symbol}: {p.quantity} shares" for p in left)
     await ctx.notifier.tell(
         Message(

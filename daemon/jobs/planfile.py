@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import structlog
 
-from daemon.core.plan_files import choose_plan
+from daemon.core.plan_files import Choice, choose_plan
 from daemon.ports import JobContext
 
 log = structlog.get_logger(__name__)
@@ -41,39 +42,61 @@ class _Seen:
     modified_ns: int
 
 
-async def wait_for_plan(ctx: JobContext) -> PlanFile | str:
+async def wait_for_plan(
+    ctx: JobContext, refused: Collection[str] = ()
+) -> PlanFile | str:
     """Return the session's plan, or why there is none at the deadline.
 
-    A half-written file is waited for; at the deadline it is read as it stands,
-    and its incomplete last line is then a problem of the plan.
+    A half-written file is waited for; at the deadline it is read as it stands, and
+    its incomplete last line is then a problem of the plan. A content in *refused*
+    (digests) is as good as none: a corrected one may still come.
     """
     last: _Seen | None = None
+    awaited = ""
     while True:
         seen, refusal = _look(ctx)
         late = ctx.clock.now() >= ctx.deadline - REPORTING
         if seen is not None and (seen == last or late):
-            data = (ctx.paths.plans / seen.name).read_bytes()
-            if late or data.endswith(b"\n"):
-                return PlanFile(seen.name, data)
-        elif late:
+            found = _read(ctx.paths.plans / seen.name)
+            whole = found is not None and (late or found.data.endswith(b"\n"))
+            if found is not None and whole and found.sha256 not in refused:
+                return found
+            refusal = f"{seen.name} is not usable, and no other plan came"
+        if late:
             return refusal
-        if last is None and seen is None:
+        if seen is None and refusal != awaited:
             log.info("plan.awaited", directory=str(ctx.paths.plans), cause=refusal)
+            awaited = refusal
         last = seen
         await asyncio.sleep(STILL_S)
 
 
-def _look(ctx: JobContext) -> tuple[_Seen | None, str]:
+def newest_plan(ctx: JobContext) -> Choice:
+    """Return the newest plan that fits the session, or why there is none."""
     directory = ctx.paths.plans
     try:
         names = [path.name for path in directory.iterdir() if path.is_file()]
     except OSError as exc:
-        return None, f"the plan directory {directory} cannot be read: {exc.strerror}"
+        cause = f"the plan directory {directory} cannot be read: {exc.strerror}"
+        return Choice("", cause)
     previous = ctx.calendar.previous(ctx.session.date)
     choice = choose_plan(names, ctx.session, previous.close, ctx.deadline)
-    if not choice.name:
-        return None, f"{choice.refusal} (in {directory})"
-    return _stat(directory / choice.name), ""
+    return choice if choice.name else Choice("", f"{choice.refusal} (in {directory})")
+
+
+def _look(ctx: JobContext) -> tuple[_Seen | None, str]:
+    choice = newest_plan(ctx)
+    seen = _stat(ctx.paths.plans / choice.name) if choice.name else None
+    return seen, choice.refusal or f"{choice.name} has gone again"
+
+
+def _read(path: Path) -> PlanFile | None:
+    """Return the file, None where it cannot be read now: it may be, later."""
+    try:
+        return PlanFile(path.name, path.read_bytes())
+    except OSError as exc:
+        log.warning("plan.unreadable", plan=path.name, cause=exc.strerror)
+        return None
 
 
 def _stat(path: Path) -> _Seen | None:

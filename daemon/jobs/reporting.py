@@ -6,21 +6,59 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from daemon.core.cumulative import cumulative_json
-from daemon.core.ledger import Lot, settle
-from daemon.core.model import Position
+from daemon.core.ledger import (
+    Lot,
+    opening_balances,
+    opening_json,
+    opening_lots,
+    own_shares,
+    settle,
+)
+from daemon.core.model import Account, ConId, Position, Snapshot
 from daemon.core.report import Day, PlanDetail, Report, build_report
 from daemon.core.report_text import report_json, trades_csv
+from daemon.core.rules import Scope
 from daemon.errors import JournalError
-from daemon.ports import JobContext
+from daemon.ports import JobContext, Journal
 
 BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 """Before every execution that the journal can hold."""
+
+OPENING = "opening"
+"""The key of the opening balances in the journal."""
+QUIET = timedelta(minutes=10)
+"""Positions may lag minutes behind executions (C12)."""
+
+
+def note_opening(
+    journal: Journal, snapshot: Snapshot, account: Account, now: datetime
+) -> None:
+    """Note what the account held before the journal's first execution, once for ever.
+
+    After an execution of the last minutes the positions may still lack it: then a
+    later sync notes the opening.
+    """
+    young = any(fill.time > snapshot.at - QUIET for fill in snapshot.fills)
+    if young or journal.value(OPENING) is not None:
+        return
+    known = (*journal.fills(BEGINNING, _from_now_on(now)), *snapshot.fills)
+    lots = opening_balances(snapshot.positions, known, account, snapshot.at)
+    journal.put_value(OPENING, opening_json(lots), now)
+
+
+def held_by_us(ctx: JobContext) -> Mapping[ConId, Decimal]:
+    """Return the signed shares of our own executions; empty unless scope is `own`."""
+    if ctx.rules.scope is Scope.ACCOUNT:
+        return {}
+    fills = ctx.journal.fills(BEGINNING, _from_now_on(ctx.clock.now()))
+    opening = opening_lots(ctx.journal.value(OPENING))
+    return own_shares(fills, ctx.rules.account, opening)
 
 
 def gather(
@@ -29,6 +67,7 @@ def gather(
     """Return the report of the session from the journal and the broker's positions."""
     since, until = day_of(ctx)
     fills = ctx.journal.fills(since, until)
+    opening = opening_lots(ctx.journal.value(OPENING))
     session = ctx.session
     zone = ZoneInfo(ctx.calendar.time_zone)
     return build_report(
@@ -46,7 +85,9 @@ def gather(
             orders=tuple(ctx.desk.orders(session.date).values()),
             details=_details(ctx.journal.value(f"plan/{session.date}")),
             positions=positions,
-            carried=_carried(ctx, since),
+            carried=_carried(ctx, since, opening),
+            opening=_begun_with(ctx, opening),
+            own=held_by_us(ctx),
         ),
         ctx.rules,
     )
@@ -54,10 +95,13 @@ def gather(
 
 def day_of(ctx: JobContext) -> tuple[datetime, datetime]:
     """Return the exchange's day of the session, from midnight to midnight."""
+    day = ctx.session.date
+    return _midnight(ctx, day), _midnight(ctx, day + timedelta(days=1))
+
+
+def _midnight(ctx: JobContext, day: date) -> datetime:
     zone = ZoneInfo(ctx.calendar.time_zone)
-    midnight = datetime.combine(ctx.session.date, time(), zone)
-    next_midnight = datetime.combine(ctx.session.date + timedelta(days=1), time(), zone)
-    return midnight.astimezone(UTC), next_midnight.astimezone(UTC)
+    return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
 def write_day(ctx: JobContext, report: Report) -> Path:
@@ -114,10 +158,25 @@ def write_file(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-def _carried(ctx: JobContext, since: datetime) -> tuple[Lot, ...]:
+def _carried(
+    ctx: JobContext, since: datetime, opening: tuple[Lot, ...]
+) -> tuple[Lot, ...]:
     """Return the lots that were open before the session, from all executions."""
     earlier = ctx.journal.fills(BEGINNING, since)
-    return settle(earlier, ctx.journal.commissions(earlier)).open
+    return settle(earlier, ctx.journal.commissions(earlier), opening).open
+
+
+def _begun_with(ctx: JobContext, opening: tuple[Lot, ...]) -> tuple[Lot, ...]:
+    """Return the opening if it was noted since the session before: named once."""
+    before = ctx.calendar.previous(ctx.session.date).date
+    since = _midnight(ctx, before + timedelta(days=1))
+    until = _midnight(ctx, ctx.session.date + timedelta(days=1))
+    return tuple(lot for lot in opening if since <= lot.fill.time < until)
+
+
+def _from_now_on(now: datetime) -> datetime:
+    """Return an end that no execution of a clock slightly ahead of ours lies behind."""
+    return now + timedelta(days=1)
 
 
 def _details(stored: object) -> Mapping[str, PlanDetail]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 
 import structlog
 
+from daemon.core import notices
 from daemon.core.accounting import account_row, tally
 from daemon.core.bracket import Family, build_brackets
 from daemon.core.lifecycle import acknowledged
@@ -17,6 +19,7 @@ from daemon.core.model import (
     JobOutcome,
     JobResult,
     Message,
+    OrderRecord,
     OrderState,
     RowOutcome,
     RowStatus,
@@ -24,63 +27,77 @@ from daemon.core.model import (
 )
 from daemon.core.plan import Plan, PlanRow, Problem, parse_plan
 from daemon.core.selection import Circumstances, Selection, select_rows
-from daemon.errors import AlreadyClaimed, ConnectionLost, RequestRefused
-from daemon.jobs.planfile import PlanFile, wait_for_plan
+from daemon.errors import (
+    AlreadyClaimed,
+    ConnectionLost,
+    InvariantViolated,
+    RequestRefused,
+)
+from daemon.jobs.claim import claim_plan, claimed_plan
+from daemon.jobs.planfile import PlanFile, newest_plan, wait_for_plan
 from daemon.ports import Job, JobContext
 
 log = structlog.get_logger(__name__)
 
+LAST_MOMENT = timedelta(seconds=5)
+"""Before the deadline: no row is begun that could not be sent whole."""
+
 
 async def run(ctx: JobContext) -> JobResult:
     """Find the plan, choose its rows, send their brackets, account for every row."""
-    found = await wait_for_plan(ctx)
-    if isinstance(found, str):
-        return await _no_plan(ctx, found)
-    plan = parse_plan(
-        found.data, size_preset=ctx.rules.size_preset, share_a=ctx.rules.share_a
-    )
-    if plan.problems:
-        return await _refused(ctx, found, plan.problems)
-    if other := _claim(ctx, found, plan):
-        return await _another(ctx, found, other)
-    chosen = await _choose(ctx, plan)
-    ctx.journal.record_rows(ctx.session.date, chosen.skipped, ctx.clock.now())
-    await _send(ctx, chosen.to_submit)
+    found = claimed_plan(ctx)
+    if found is None:
+        chosen = await _usable_plan(ctx)
+        if isinstance(chosen, JobResult):
+            return chosen
+        found = chosen
+    else:
+        await _refuse_another(ctx, found)
+    plan = _parse(ctx, found)
+    if ctx.clock.now() >= ctx.deadline:
+        return await _account(ctx, found, plan)
+    selection = await _choose(ctx, plan)
+    ctx.journal.record_rows(ctx.session.date, selection.skipped, ctx.clock.now())
+    await _send(ctx, selection.to_submit)
     return await _account(ctx, found, plan)
 
 
-def _claim(ctx: JobContext, found: PlanFile, plan: Plan) -> str:
-    """Claim the session for this plan; return the plan that claimed it before."""
-    key = f"plan/{ctx.session.date}"
-    now = ctx.clock.now()
-    if ctx.journal.claim("plan", str(ctx.session.date), ctx.run_id, now):
-        ctx.journal.put_value(key, _plan_details(found, plan), now)
-        return ""
-    claimed = ctx.journal.value(key)
-    if claimed is None:  # claimed, then killed before the details were stored
-        ctx.journal.put_value(key, _plan_details(found, plan), now)
-        return ""
-    known = claimed if isinstance(claimed, dict) else {}
-    return "" if known.get("sha256") == found.sha256 else str(known.get("name"))
+async def _usable_plan(ctx: JobContext) -> PlanFile | JobResult:
+    """Return the claimed plan; a faulty one is told, and a better one waited for."""
+    refused: dict[str, JobResult] = {}
+    while True:
+        found = await wait_for_plan(ctx, refused)
+        if isinstance(found, str):
+            last = next(reversed(refused.values()), None)
+            return last or await _no_plan(ctx, found)
+        plan = _parse(ctx, found)
+        if plan.problems:
+            refused[found.sha256] = await _refused(ctx, found, plan.problems)
+        elif claim_plan(ctx, found, plan):
+            return found
+        else:
+            raise InvariantViolated(f"the session {ctx.session.date} has another plan")
 
 
-def _plan_details(found: PlanFile, plan: Plan) -> dict[str, object]:
-    return {
-        "name": found.name,
-        "sha256": found.sha256,
-        "rows": {
-            row.symbol: {
-                "score": None if row.score is None else str(row.score),
-                "sector": row.sector,
-                "quantity": row.quantity,
-                "limit_price": str(row.limit_price),
-                "sl_price": str(row.stop_loss),
-                "tp1_price": str(row.take_profit_1),
-                "tp2_price": str(row.take_profit_2),
-            }
-            for row in plan.rows
-        },
-    }
+def _parse(ctx: JobContext, found: PlanFile) -> Plan:
+    return parse_plan(
+        found.data, size_preset=ctx.rules.size_preset, share_a=ctx.rules.share_a
+    )
+
+
+async def _refuse_another(ctx: JobContext, found: PlanFile) -> None:
+    """Tell of a newer plan for a session that is begun already (E5)."""
+    newest = newest_plan(ctx).name
+    if newest in {"", found.name}:
+        return
+    await ctx.notifier.tell(
+        Message(
+            Severity.ALARM,
+            "A second plan is refused",
+            f"{newest} is refused: the session {ctx.session.date} belongs to "
+            f"{found.name}, and a session has one plan",
+        )
+    )
 
 
 async def _choose(ctx: JobContext, plan: Plan) -> Selection:
@@ -94,7 +111,12 @@ async def _choose(ctx: JobContext, plan: Plan) -> Selection:
         begun={
             r.order.contract.symbol for r in ctx.desk.orders(ctx.session.date).values()
         },
-        done=ctx.journal.rows(ctx.session.date),
+        # An unknown row is not decided: its own orders keep it from going out twice.
+        done=tuple(
+            row
+            for row in ctx.journal.rows(ctx.session.date)
+            if row.status is not RowStatus.UNKNOWN
+        ),
     )
     return select_rows(plan.rows, circumstances, ctx.rules)
 
@@ -112,7 +134,7 @@ def _cumulative(books: object) -> Decimal | None:
 async def _send(ctx: JobContext, rows: Sequence[PlanRow]) -> None:
     """Send the brackets of *rows*, then wait until the broker has answered for all."""
     contracts = await _contracts(ctx, rows)
-    families: list[Family] = []
+    families: dict[PlanRow, tuple[Family, Family]] = {}
     for row in rows:
         found = contracts[row.symbol]
         built = (
@@ -121,13 +143,30 @@ async def _send(ctx: JobContext, rows: Sequence[PlanRow]) -> None:
             else build_brackets(row, ctx.session, ctx.rules, found)
         )
         if isinstance(built, RowOutcome):
-            ctx.journal.record_rows(ctx.session.date, [built], ctx.clock.now())
+            _record(ctx, built)
         else:
-            families.extend(built)
+            families[row] = built
     await ctx.broker.probe()
-    for family in families:
-        await _send_family(ctx, family)
+    for row, pair in families.items():
+        if ctx.clock.now() + LAST_MOMENT >= ctx.deadline and not _begun(ctx, pair):
+            _record(ctx, _too_late(ctx, row))
+            continue
+        for family in pair:
+            await _send_family(ctx, family)
     await _wait_for_answers(ctx)
+
+
+def _begun(ctx: JobContext, pair: tuple[Family, Family]) -> bool:
+    return pair[0].entry.order_ref in ctx.desk.orders(ctx.session.date)
+
+
+def _too_late(ctx: JobContext, row: PlanRow) -> RowOutcome:
+    reason = f"not sent: the deadline {ctx.deadline:%H:%M %Z} came first"
+    return RowOutcome(row.line, row.symbol, RowStatus.SKIPPED, reason)
+
+
+def _record(ctx: JobContext, outcome: RowOutcome) -> None:
+    ctx.journal.record_rows(ctx.session.date, [outcome], ctx.clock.now())
 
 
 async def _contracts(
@@ -181,13 +220,17 @@ async def _wait_for_answers(ctx: JobContext) -> None:
 async def _account(ctx: JobContext, found: PlanFile, plan: Plan) -> JobResult:
     """Write the outcome of every row and tell it."""
     records = ctx.desk.orders(ctx.session.date).values()
-    decided = {outcome.symbol for outcome in ctx.journal.rows(ctx.session.date)}
+    decided = {
+        row.symbol
+        for row in ctx.journal.rows(ctx.session.date)
+        if row.status is not RowStatus.UNKNOWN
+    }
     by_row = {
         row: [r for r in records if r.order.contract.symbol == row.symbol]
         for row in plan.rows
     }
     outcomes = [
-        account_row(row, orders)
+        account_row(row, orders) if orders else _too_late(ctx, row)
         for row, orders in by_row.items()
         if orders or row.symbol not in decided
     ]
@@ -204,12 +247,22 @@ async def _account(ctx: JobContext, found: PlanFile, plan: Plan) -> JobResult:
         Message(
             Severity.ALARM if _alarming(rows) else Severity.INFO,
             f"Submit {ctx.session.date}: {summary}",
-            "\n".join(f"{r.symbol}: {r.status}: {r.reason}" for r in trouble)
+            "\n".join([*(_said(row) for row in trouble), *_remedies(records)])
             or f"every row of {found.name} is at the broker",
         )
     )
     detail = {"plan": found.name, "rows": len(rows), "orders": len(records), **counts}
     return JobResult(JobOutcome.DONE, summary, detail)
+
+
+def _said(row: RowOutcome) -> str:
+    return f"{row.symbol}: {row.status}: {row.reason}"
+
+
+def _remedies(records: Iterable[OrderRecord]) -> list[str]:
+    """Return what to change for each code with which an order was refused."""
+    codes = {r.code for r in records if r.state is OrderState.REJECTED and r.code}
+    return [f"{code}: {notices.rule(code).remedy}" for code in sorted(codes)]
 
 
 def _alarming(rows: Iterable[RowOutcome]) -> bool:
@@ -239,13 +292,11 @@ async def _refused(
     )
 
 
-async def _another(ctx: JobContext, found: PlanFile, other: str) -> JobResult:
-    text = (
-        f"{found.name} is refused: the session {ctx.session.date} belongs to {other}, "
-        "and a session has one plan"
-    )
-    await ctx.notifier.tell(Message(Severity.ALARM, "A second plan is refused", text))
-    return JobResult(JobOutcome.REFUSED, text)
-
-
-JOB = Job(name="submit", when="open+5m", until="open+30m", run=run)
+JOB = Job(
+    name="submit",
+    when="open+5m",
+    until="open+30m",
+    run=run,
+    # The last answers are waited for, and every row is accounted for.
+    grace_s=90.0,
+)

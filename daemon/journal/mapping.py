@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
@@ -13,7 +12,6 @@ from sqlalchemy import RowMapping
 from daemon.core.model import (
     Commission,
     Contract,
-    ExecId,
     Fill,
     JobOutcome,
     JobResult,
@@ -132,17 +130,6 @@ def fill_of(row: RowMapping) -> Fill:
     )
 
 
-def latest_revisions(fills: Iterable[Fill]) -> tuple[Fill, ...]:
-    """Return the highest revision of each execution, by time, then exec id.
-
-    A correction repeats the execution under `….02`; the last part is a number.
-    """
-    latest: dict[str, Fill] = {}
-    for fill in sorted(fills, key=lambda fill: _revision(fill.exec_id)):
-        latest[fill.key] = fill
-    return tuple(sorted(latest.values(), key=lambda fill: (fill.time, fill.exec_id)))
-
-
 def commission_values(commission: Commission, now: datetime) -> Values:
     """Return the row of `commissions` for *commission*."""
     return asdict(commission) | {"recorded_at": now}
@@ -184,12 +171,6 @@ def _order_ref(
             return said.order_ref or None
         case Notice() | LinkChange():
             return None
-
-
-def _revision(exec_id: ExecId) -> tuple[int, str]:
-    """Return what orders the revisions of one execution; 09 lies before 10."""
-    revision = exec_id.rpartition(".")[2]
-    return len(revision), revision
 
 
 def _order(row: RowMapping) -> Order:

@@ -37,9 +37,9 @@ COUNT_RUNS = (
 
 START_RUN = insert(runs)
 
-END_RUN = (
+END_OPEN_RUNS = (
     update(runs)
-    .where(runs.c.run_id == bindparam("open_run"), runs.c.ended_at.is_(None))
+    .where(runs.c.ended_at.is_(None))
     .values(
         ended_at=bindparam("ended_at"),
         outcome=bindparam("outcome"),
@@ -47,6 +47,8 @@ END_RUN = (
         detail=bindparam("detail"),
     )
 )
+
+END_RUN = END_OPEN_RUNS.where(runs.c.run_id == bindparam("open_run"))
 
 ENDED_RUNS = select(runs).where(
     runs.c.session == bindparam("session"), runs.c.ended_at.is_not(None)

@@ -13,6 +13,7 @@ from typing import Self
 from sqlalchemy import Connection, Engine, Executable, RowMapping
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from daemon.core.executions import latest
 from daemon.core.model import (
     BrokerEvent,
     Commission,
@@ -38,6 +39,8 @@ from daemon.ports import RunId
 
 _BATCH = 500
 """Exec ids a query: far below SQLite's limit of 32 766 variables."""
+
+INTERRUPTED = "interrupted: the daemon ended before it did"
 
 _TAKEN = ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE")
 
@@ -99,17 +102,32 @@ class SqlJournal:
             if connection.execute(sql.END_RUN, values).rowcount != 1:
                 raise InvariantViolated(f"run {run_id} is not open: it cannot end")
 
+    def close_stale_runs(self, now: datetime) -> int:
+        """End every run that is open as failed; return how many there were.
+
+        For the start of the daemon only: whoever ran them is gone.
+        """
+        values = {
+            "ended_at": now,
+            "outcome": JobOutcome.FAILED,
+            "summary": INTERRUPTED,
+            "detail": {},
+        }
+        with self._transaction() as connection:
+            return connection.execute(sql.END_OPEN_RUNS, values).rowcount
+
     def outcome(self, job: str, session: date) -> JobOutcome | None:
         """Return the last terminal outcome of *job* in *session*, if any."""
         result = self.results(session).get(job)
         return None if result is None else result.outcome
 
     def results(self, session: date) -> Mapping[str, JobResult]:
-        """Return the last terminal result of every job of *session*."""
+        """Return the result of every job's last ended run of *session*."""
         found = self._all(sql.ENDED_RUNS, {"session": session})
-        ended = sorted(
-            found, key=lambda row: (row["ended_at"], mapping.run_number(row["run_id"]))
-        )
+        # By number: an interrupted run gets its record only at the next start.
+        by_number = sorted(found, key=lambda row: mapping.run_number(row["run_id"]))
+        last = {row["job"]: row for row in by_number}
+        ended = sorted(last.values(), key=lambda row: (row["ended_at"], row["job"]))
         return {row["job"]: mapping.job_result(row) for row in ended}
 
     def claim(self, kind: str, key: str, run_id: RunId, now: datetime) -> bool:
@@ -176,11 +194,12 @@ class SqlJournal:
     def fills(self, since: datetime, until: datetime) -> tuple[Fill, ...]:
         """Return the executions in [since, until), by time, then exec id.
 
-        Of a corrected execution only the highest revision counts, by its own time.
+        Of a corrected execution only the highest revision counts, by its own time;
+        one that was taken back (zero shares) is none.
         """
         found = self._all(sql.FILLS, {"since": since, "until": until})
-        latest = mapping.latest_revisions(map(mapping.fill_of, found))
-        return tuple(fill for fill in latest if since <= fill.time < until)
+        fills = latest(map(mapping.fill_of, found))
+        return tuple(fill for fill in fills if since <= fill.time < until)
 
     def commissions(self, fills: Iterable[Fill]) -> tuple[Commission, ...]:
         """Return the latest known commission of each of *fills*, in their order."""

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -16,13 +17,14 @@ from daemon.app import App
 from daemon.calendar import TableCalendar, shipped_table
 from daemon.clock import SystemClock
 from daemon.config import Config, load_config
+from daemon.config.toml import toml_text
 from daemon.core.model import Session
 from daemon.core.plan import PlanRow, parse_plan
-from daemon.errors import ConfigError, InvariantViolated, PlanError
+from daemon.errors import ConfigError, IbkrdError, InvariantViolated, PlanError
 from daemon.fakegateway.clock import LoopClock
 from daemon.fakegateway.ledger import Ledger
 from daemon.fakegateway.listings import default_listings, reference_prices
-from daemon.fakegateway.prices import Prices
+from daemon.fakegateway.prices import Prices, Waypoint
 from daemon.fakegateway.server import serve
 from daemon.fakegateway.values import GatewaySettings, MarketSession
 from daemon.fakegateway.world import World as GatewayWorld
@@ -37,6 +39,12 @@ HOST, PORT = "127.0.0.1", 4002
 LEDGER_NAME = "gateway-ledger.jsonl"
 AROUND = timedelta(days=10)
 """Calendar days of sessions that the exchange knows around the day."""
+
+
+class DayStopped(IbkrdError):
+    """A signal ended the day before its time: nothing is proved."""
+
+    exit_status = 130
 
 
 class Stage:
@@ -59,6 +67,7 @@ class Stage:
         self._tasks = tasks
         self._app: App | None = None
         self._running: asyncio.Task[int] | None = None
+        self._left = asyncio.Event()
         self._server: asyncio.Server | None = None
 
     @property
@@ -102,19 +111,41 @@ class Stage:
             jitter=Random(f"jitter/{self.spec.seed}/{len(self.exit_statuses)}"),
         )
         self._app = App(self.config, world)
-        self._running = self._tasks.create_task(self._app.run(), name="daemon")
+        self._running = self._tasks.create_task(self._live(self._app), name="daemon")
+
+    async def _live(self, app: App) -> int:
+        status = await app.run()
+        if app is self._app:  # nobody on the stage asked: it was a signal
+            self._app = self._running = None
+            self.exit_statuses.append(status)
+            self._left.set()
+        return status
 
     async def stop_daemon(self, cause: str) -> None:
         """Stop the daemon that runs, if any, and wait for its end."""
-        if self._app is None or self._running is None:
+        app, running = self._app, self._running
+        if app is None or running is None:
             return
-        self._app.stop(cause)
-        self.exit_statuses.append(await self._running)
         self._app = self._running = None
+        app.stop(cause)
+        self.exit_statuses.append(await running)
 
     async def until(self, moment: datetime) -> None:
         """Wait until *moment*; at once where it is past."""
-        await asyncio.sleep(max(0.0, (moment - SystemClock().now()).total_seconds()))
+        await asyncio.sleep(_seconds_to(moment))
+
+    async def until_end(self, moment: datetime) -> None:
+        """Wait until *moment*, the day's end.
+
+        Raises:
+            DayStopped: a signal stopped the daemon before.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_seconds_to(moment)):
+                await self._left.wait()
+                raise DayStopped(
+                    f"stopped before the end of {self.spec.day}: play it again"
+                )
 
 
 Scenario = Callable[[Stage], Awaitable[None]]
@@ -131,6 +162,8 @@ class DaySpec:
     state: Path
     seed: int = 1
     fates: Mapping[str, Fate] | None = None
+    paths: Mapping[str, Sequence[Waypoint]] | None = None
+    """Prices that a symbol goes through instead of a fate."""
     settings: GatewaySettings | None = None
     account: str = ACCOUNT
     """For which the daemon may trade; the gateway's own is in its settings."""
@@ -163,9 +196,9 @@ CONFIG = """\
 id = "{account}"
 
 [paths]
-state = "{state}"
-plans = "{state}/plans"
-reports = "{state}/reports"
+state = {state}
+plans = {plans}
+reports = {reports}
 
 [gateway]
 host = "{host}"
@@ -215,14 +248,26 @@ def _play(spec: DaySpec, config: Config, log_path: Path) -> DayFiles:
 
 def prepare(spec: DaySpec) -> Config:
     """Make the state directory anew, with configuration and plan in it."""
-    if spec.state.exists():
-        _require_played(spec.state)
-        shutil.rmtree(spec.state)
-    (spec.state / "plans").mkdir(parents=True, mode=0o700)
-    spec.state.chmod(0o700)
+    try:
+        if spec.state.exists():
+            _require_played(spec.state)
+            shutil.rmtree(spec.state)
+        (spec.state / "plans").mkdir(parents=True, mode=0o700)
+        spec.state.chmod(0o700)
+    except OSError as exc:
+        raise ConfigError(
+            f"{spec.state} cannot be made ({exc.strerror}): name another directory"
+        ) from exc
     source = spec.state / "config.toml"
     source.write_text(
-        CONFIG.format(account=spec.account, state=spec.state, host=HOST, port=PORT)
+        CONFIG.format(
+            account=spec.account,
+            state=toml_text(spec.state),
+            plans=toml_text(spec.state / "plans"),
+            reports=toml_text(spec.state / "reports"),
+            host=HOST,
+            port=PORT,
+        )
         + spec.config,
         encoding="utf-8",
     )
@@ -253,12 +298,16 @@ async def run_day(
             # The scenario's first act comes before the daemon's.
             acting = tasks.create_task(_act(stage), name="scenario")
             stage.start_daemon()
-            await stage.until(end)
+            await stage.until_end(end)
             await stage.stop_daemon("end of the simulated day")
             acting.cancel()
         finally:
             stage.close_gateway()
     return stage.exit_statuses[-1]
+
+
+def _seconds_to(moment: datetime) -> float:
+    return max(0.0, (moment - SystemClock().now()).total_seconds())
 
 
 async def _act(stage: Stage) -> None:
@@ -288,7 +337,7 @@ def build_gateway(
         sessions=market_sessions(calendar, spec.day),
         listings=listings,
         settings=spec.settings or GatewaySettings(accounts=(ACCOUNT,)),
-        prices=prices_for(rows, spec.fates or {}, spec.seed),
+        prices=prices_for(rows, spec),
         ledger=ledger,
         seed=spec.seed,
     )
@@ -302,17 +351,12 @@ def market_sessions(calendar: TableCalendar, day: date) -> list[MarketSession]:
     ]
 
 
-def prices_for(
-    rows: Mapping[str, PlanRow], fates: Mapping[str, Fate], seed: int
-) -> Prices:
-    """Return prices that start near each row's limit and follow its fate."""
+def prices_for(rows: Mapping[str, PlanRow], spec: DaySpec) -> Prices:
+    """Return prices that start near each row's limit and follow its fate or path."""
     bases = {**reference_prices(), **{s: row.limit_price for s, row in rows.items()}}
-    return Prices(
-        seed,
-        bases=bases,
-        waypoints={
-            symbol: waypoints(rows[symbol], fate)
-            for symbol, fate in fates.items()
-            if symbol in rows
-        },
-    )
+    fated = {
+        symbol: waypoints(rows[symbol], fate)
+        for symbol, fate in (spec.fates or {}).items()
+        if symbol in rows
+    }
+    return Prices(spec.seed, bases=bases, waypoints={**fated, **(spec.paths or {})})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -13,7 +14,7 @@ from pathlib import Path
 import structlog
 
 from daemon.calendar import TableCalendar
-from daemon.errors import PortInUse
+from daemon.errors import ConfigError, IbkrdError, PortInUse
 from daemon.fakegateway.ledger import Ledger
 from daemon.fakegateway.server import GatewayOptions, run_gateway
 from daemon.fakegateway.values import GatewaySettings
@@ -40,6 +41,7 @@ async def run_house(
 
     Raises:
         PortInUse: the address is taken.
+        ConfigError: it cannot be had on this machine, or not by this user.
     """
     options = GatewayOptions(
         start=request.start,
@@ -72,7 +74,28 @@ async def run_house(
         except asyncio.CancelledError:
             return  # asked to stop by a signal
         except OSError as exc:
-            raise PortInUse(
-                f"{request.host}:{request.port}: {exc.strerror}: stop what listens "
-                "there, or choose another port with --listen"
-            ) from exc
+            refusal = address_refusal(exc, request.host, request.port)
+            if refusal is None:
+                raise
+            raise refusal from exc
+
+
+def address_refusal(exc: OSError, host: str, port: int) -> IbkrdError | None:
+    """Return what to say where *exc* means that the address cannot be had."""
+    where = f"{host}:{port}"
+    if exc.errno == errno.EADDRINUSE:
+        return PortInUse(
+            f"{where} is in use: stop what listens there, or choose another port with "
+            "--listen"
+        )
+    if exc.errno == errno.EACCES:
+        return ConfigError(
+            f"{where}: this user may not listen there: choose a port above 1023 with "
+            "--listen"
+        )
+    # asyncio gives up without a number where it found no address to bind (3.12 on).
+    if exc.errno in {errno.EADDRNOTAVAIL, None}:
+        return ConfigError(
+            f"{where}: this machine has no such address: name 127.0.0.1 with --listen"
+        )
+    return None

@@ -218,7 +218,9 @@ def test_a_long_is_sold_on_close_with_everything_stated() -> None:
 def test_a_short_is_bought_back_and_told() -> None:
     made = plan(position(-177))
     assert sizes(made) == [("ibkrd:20260305:LION:X:MOC", "BUY", 177)]
-    assert made.alerts == ("LION: short 177; it is bought back",)
+    assert made.notes == ("LION: short 177; it is bought back",)
+    assert made.shorts == made.notes
+    assert made.alerts == ()
 
 
 def test_a_quantity_above_the_preset_is_split() -> None:
@@ -408,20 +410,41 @@ def test_the_ignore_list_takes_patterns(symbol: str, ignored: bool) -> None:
     assert RULES.ignores(symbol) is ignored
 
 
-def test_whole_shares_are_closed_and_the_fraction_is_told() -> None:
-    made = plan(position("10.5"))
-    assert [order.quantity for order in made.orders] == [10]
-    assert made.alerts == (
-        "LION: 0.5 of a share cannot be closed here; close it by hand",
-    )
+def test_whole_shares_are_closed_and_the_fraction_is_noted() -> None:
+    made = plan(position("100.5"))
+    assert [order.quantity for order in made.orders] == [100]
+    assert made.alerts == ()
+    assert made.notes == ("LION: 0.5 of a share stays; close it by hand",)
+    assert made.shorts == ()
 
 
-def test_what_is_not_stock_is_told_and_left() -> None:
+def test_a_fraction_alone_leaves_nothing_to_do() -> None:
+    for shares in ("0.5", "-0.5"):
+        made = plan(position(shares))
+        assert (made.orders, made.alerts, made.waiting, made.shorts) == ((), (), (), ())
+        assert made.notes == ("LION: 0.5 of a share stays; close it by hand",)
+
+
+def test_a_foreign_order_for_a_fraction_more_than_the_whole_is_not_too_much() -> None:
+    by_hand = working(0, "", 1, client_id=0, quantity=Decimal("100.5"))
+    made = plan(position("100.5"), working=(by_hand,))
+    assert made.orders == ()
+    assert made.alerts == ("LION: 101 under order 0 of client 0 are not closed here",)
+
+
+def test_what_is_not_stock_is_noted_and_left() -> None:
     made = plan(position(2, sec_type="OPT"))
-    assert (made.orders, made.alerts) == (
-        (),
-        ("LION: OPT is not closed here, only stock",),
-    )
+    assert made == ClosingPlan(notes=("LION: OPT is not closed here, only stock",))
+
+
+@pytest.mark.parametrize("changes", [{"sec_type": "OPT"}, {}])
+def test_with_scope_own_what_others_hold_is_not_even_noted(
+    changes: dict[str, object],
+) -> None:
+    rules = replace(RULES, scope=Scope.OWN)
+    held = position("10.5", **changes)
+    made = plan_closing(evidence(held), SESSION, rules, OrderType.MARKET_ON_CLOSE)
+    assert made == ClosingPlan(ignored=(held,))
 
 
 @pytest.mark.parametrize(

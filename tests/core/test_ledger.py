@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -7,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.core.ledger import Books, settle
+from daemon.core.ledger import (
+    Books,
+    opening_balances,
+    opening_json,
+    opening_lots,
+    own_shares,
+    settle,
+)
 from daemon.core.model import (
     Account,
     Commission,
@@ -17,9 +26,12 @@ from daemon.core.model import (
     OrderId,
     OrderRef,
     PermId,
+    Position,
     Side,
 )
+from daemon.errors import JournalError
 
+ACCOUNT = Account("DU1234567")
 AT = datetime(2026, 6, 10, 13, 35, tzinfo=UTC)
 BUY, SELL = Side.BUY, Side.SELL
 
@@ -194,6 +206,172 @@ def test_a_commission_that_comes_after_the_lot_was_carried_is_taken() -> None:
     )
     assert books.closed[0].commission == Decimal("1.40")
 
+
+# --- what was held before the books began --------------------------------------------
+
+
+def held(shares: str | int, cost: str = "31.00", **changes: object) -> Position:
+    made = Position(ACCOUNT, ConId(1), "AKAM", Decimal(shares), Decimal(cost))
+    return replace(made, **changes)  # type: ignore[arg-type] # a builder of tests
+
+
+def test_a_carried_position_that_is_sold_leaves_the_books_empty() -> None:
+    opening = opening_balances([held(100)], [], ACCOUNT, AT)
+    books = settle([fill("e.1.01", SELL, 100, "32.50", 5)], [], opening)
+    assert closed(books) == [("opening:AKAM", "e.1.01", 100, 150)]
+    assert books.closed[0].entry_commission == 0
+    assert books.open == ()
+
+
+@pytest.mark.parametrize(
+    ("shares", "fills", "opening", "cost"),
+    [
+        (100, [], 100, "31.00"),
+        (-29, [], -29, "31.00"),
+        ("10.5", [], "10.5", "31.00"),
+        (100, [(BUY, 100)], 0, ""),
+        (130, [(BUY, 30)], 100, "31.00"),
+        (70, [(SELL, 30)], 100, "31.00"),
+        (0, [(SELL, 100)], 100, "12.00"),
+        (0, [(BUY, 40)], -40, "12.00"),
+        (-50, [(SELL, 150)], 100, "12.00"),
+        (0, [(BUY, 10), (SELL, 10)], 0, ""),
+    ],
+)
+def test_the_opening_is_the_position_less_all_known_executions(
+    shares: int | str,
+    fills: list[tuple[Side, int]],
+    opening: int | str,
+    cost: str,
+) -> None:
+    known = [
+        fill(f"e.{number}.01", side, made, "12.00")
+        for number, (side, made) in enumerate(fills)
+    ]
+    lots = opening_balances([held(shares)], [*known, *known], ACCOUNT, AT)
+    expected = [(Decimal(opening), Decimal(cost))] if opening else []
+    assert [(lot.signed, lot.fill.price) for lot in lots] == expected
+    assert settle(known, [], lots).holdings().get(ConId(1), 0) == Decimal(shares)
+
+
+def test_what_was_sold_before_anybody_saw_it_is_neither_gain_nor_loss() -> None:
+    sold = [fill("e.1.01", SELL, 30, "12.00"), fill("e.2.01", SELL, 70, "13.00", 1)]
+    lots = opening_balances([], sold, ACCOUNT, AT)
+    books = settle(sold, [], lots)
+    assert sum(lot.pnl for lot in books.closed) == 0
+    assert books.open == ()
+
+
+def test_other_accounts_and_other_instruments_open_nothing() -> None:
+    positions = [
+        held(5, account=Account("U1")),
+        held(2, con_id=ConId(2), sec_type="OPT"),
+    ]
+    foreign = replace(fill("e.1.01", SELL, 5, "1.00"), account=Account("U1"))
+    assert opening_balances(positions, [foreign], ACCOUNT, AT) == ()
+
+
+def test_the_opening_is_sold_before_what_was_bought_earlier_that_day() -> None:
+    early = fill("e.1.01", BUY, 10, "40.00", -3600)
+    lots = opening_balances([held(110)], [early], ACCOUNT, AT)
+    night = settle([early, fill("e.2.01", SELL, 50, "32.00", 5)], [], lots)
+    books = settle([fill("e.3.01", SELL, 60, "32.00", 86400)], [], night.open)
+    assert closed(books) == [
+        ("opening:AKAM", "e.3.01", 50, 50),
+        ("e.1.01", "e.3.01", 10, -80),
+    ]
+
+
+def test_the_opening_comes_back_from_the_journal_as_it_was() -> None:
+    lots = opening_balances(
+        [held("-10.5", "30.125"), held(3, con_id=ConId(7), symbol="BRK.B")],
+        [],
+        ACCOUNT,
+        AT,
+    )
+    stored = opening_json(lots)
+    assert stored[0] == {
+        "con_id": 1,
+        "symbol": "AKAM",
+        "account": "DU1234567",
+        "quantity": "-10.5",
+        "average_cost": "30.125",
+        "at": "2026-06-10T13:35:00+00:00",
+    }
+    assert opening_lots(json.loads(json.dumps(stored))) == lots
+    assert (opening_lots(None), opening_lots([])) == ((), ())
+
+
+GOOD = {
+    "con_id": 1,
+    "symbol": "AKAM",
+    "account": "DU1234567",
+    "quantity": "5",
+    "average_cost": "1.00",
+    "at": "2026-06-10T13:35:00+00:00",
+}
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {},
+        "text",
+        [1],
+        [{**GOOD, "quantity": "many"}],
+        [{**GOOD, "at": "today"}],
+        [{key: GOOD[key] for key in GOOD if key != "symbol"}],
+    ],
+)
+def test_an_opening_that_cannot_be_read_is_refused(stored: object) -> None:
+    assert len(opening_lots([GOOD])) == 1
+    with pytest.raises(JournalError, match="opening balances cannot be read"):
+        opening_lots(stored)
+
+
+# --- whose shares ---------------------------------------------------------------------
+
+OURS = "ibkrd:20260610:AKAM:A:EN"
+BY_HAND = ""
+
+
+@pytest.mark.parametrize(
+    ("opening", "steps", "ours"),
+    [
+        (0, [(OURS, BUY, 270)], 270),
+        (0, [(OURS, BUY, 270), (OURS, SELL, 270)], 0),
+        (100, [(OURS, BUY, 270), (OURS, SELL, 270)], 0),
+        (100, [(BY_HAND, SELL, 100)], 0),
+        (100, [(OURS, BUY, 270), (BY_HAND, SELL, 100)], 270),
+        (100, [(OURS, BUY, 270), (BY_HAND, SELL, 120)], 250),
+        (0, [(OURS, BUY, 270), (BY_HAND, SELL, 270), (BY_HAND, BUY, 50)], 0),
+        (0, [(BY_HAND, BUY, 100), (OURS, SELL, 40)], 0),
+        (0, [(OURS, SELL, 40), (BY_HAND, BUY, 30)], -10),
+        (-29, [(OURS, BUY, 29)], 0),
+    ],
+)
+def test_our_own_shares_are_told_from_those_of_others(
+    opening: int, steps: list[tuple[str, Side, int]], ours: int
+) -> None:
+    lots = opening_balances([held(opening)], [], ACCOUNT, AT)
+    fills = [
+        fill(f"e.{second}.01", side, shares, "1.00", second, ref=ref)
+        for second, (ref, side, shares) in enumerate(steps)
+    ]
+    expected = {1: Decimal(ours)} if ours else {}
+    assert own_shares(fills, ACCOUNT, lots) == expected
+    assert own_shares(reversed([*fills, *fills]), ACCOUNT, lots) == expected
+
+
+def test_our_shares_in_another_account_are_not_counted() -> None:
+    bought = fill("e.1.01", BUY, 270, "1.00", ref=OURS)
+    elsewhere = replace(bought, account=Account("U1"), exec_id=ExecId("e.2.01"))
+    assert own_shares([bought, elsewhere], ACCOUNT) == {1: 270}
+    foreign = opening_balances([held(-9, account=Account("U1"))], [], Account("U1"), AT)
+    assert own_shares([bought], ACCOUNT, foreign) == {1: 270}
+
+
+# --- any day --------------------------------------------------------------------------
 
 trades = st.lists(
     st.tuples(

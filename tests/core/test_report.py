@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.core.cumulative import cumulative_json
-from daemon.core.ledger import settle
+from daemon.core.ledger import opening_balances, settle
 from daemon.core.model import (
     Account,
     Commission,
@@ -282,8 +282,22 @@ def test_the_json_has_totals_trades_and_late_fills_in_numbers() -> None:
     }
     assert data["as_of"] == "2026-06-03 16:05:00 EDT"
     assert data["trades"][0]["exit_price"] == 91.255
-    assert [late["exec_id"] for late in data["late_fills"]] == ["a.4.01", "a.5.01"]
-    assert data["late_fills"][0]["time"] == "2026-06-03 16:00:04 EDT"
+    assert data["late_fills"] == []
+
+
+def test_what_executes_after_the_close_without_an_auction_is_late() -> None:
+    stray = (
+        fill("z.1.01", "B:SL", 5, "89.00", BELL),
+        fill("z.2.01", "", 5, "89.00", BELL),
+        fill("z.3.01", "X:MKT", 5, "89.00", BELL),
+        fill("z.4.01", "X:MOC", 5, "89.00", BELL),
+    )
+    found = report(fills=(*DAY_FILLS, *stray))
+    late = report_json(found)["late_fills"]
+    assert isinstance(late, list)
+    assert [one["exec_id"] for one in late] == ["z.1.01", "z.2.01", "z.3.01"]
+    assert late[0]["time"] == "2026-06-03 16:00:04 EDT"
+    assert "Executions after the close: 3" in report_message(found).body
 
 
 def test_orders_are_counted_by_state() -> None:
@@ -345,8 +359,7 @@ def test_the_message_is_short_and_its_time_carries_the_zone() -> None:
         "Result -99.20 USD gross, commission 7.00 USD\n"
         "Entries filled 3; exits: MOC 1, SL 1, TP1 1\n"
         "Rows 3 = 2 submitted + 1 skipped + 0 refused + 0 unknown\n"
-        "  CUK skipped: 377 shares are over the row limit\n"
-        "Executions after the close: 2"
+        "  CUK skipped: 377 shares are over the row limit"
     )
 
 
@@ -382,6 +395,42 @@ def test_with_scope_own_a_foreign_position_leaves_the_day_flat() -> None:
     rules = replace(RULES, scope=Scope.OWN)
     found = build_report(replace(DAY, positions=(held("EOG", 235),)), rules)
     assert found.flat is True
+    assert found.differences == ()
+    assert found.certified
+
+
+def test_with_scope_own_only_our_own_shares_are_reconciled() -> None:
+    rules = replace(RULES, scope=Scope.OWN)
+    own = {CON_IDS["ST"]: Decimal(190), CON_IDS["IRDM"]: Decimal(5)}
+    day = replace(DAY, own=own, fills=DAY_FILLS[:-1])
+    carried = settle([fill("i.1.01", "B:EN", 5, "20.00", symbol="IRDM")]).open
+    day = replace(day, carried=carried, positions=(held("ST", 200), held("IRDM", 3)))
+    found = build_report(day, rules)
+    assert found.remainder == (held("IRDM", 3), held("ST", 200))
+    assert found.differences == ("IRDM: books 5, broker 3",)
+
+
+def test_two_instruments_of_one_symbol_are_reconciled_apart() -> None:
+    option = Position(ACCOUNT, ConId(99), "ST", Decimal(2), sec_type="OPT")
+    other = Position(ACCOUNT, ConId(98), "ST", Decimal(7))
+    bought = fill("o.1.01", "", 2, "3.00", symbol="ST", side=Side.BUY)
+    fills = (*DAY_FILLS, replace(bought, con_id=ConId(99)))
+    found = report(fills=fills, positions=(option, other))
+    assert found.differences == ("ST: books 0, broker 7",)
+
+
+def test_the_opening_is_named_in_the_json() -> None:
+    at = datetime(2026, 6, 3, 13, 0, tzinfo=ZoneInfo("UTC"))
+    lots = opening_balances([held("EOG", -235)], [], ACCOUNT, at)
+    assert report_json(report(opening=lots))["opening"] == [
+        {
+            "symbol": "EOG",
+            "quantity": -235,
+            "average_cost": 0,
+            "as_of": "2026-06-03 09:00:00 EDT",
+        }
+    ]
+    assert report_json(report())["opening"] == []
 
 
 # --- the cumulative books ---------------------------------------------------

@@ -9,7 +9,7 @@ from daemon.fakegateway.values import GatewaySettings
 WHOLE = {"partial_fills": False}
 
 
-# --- the sequences of protocol.md section 4 ----------------------------------
+# --- the sequences of the wire, as the protocol has them ----------------------
 
 
 def test_a_market_order_is_never_submitted_and_its_commission_comes_last(stage):

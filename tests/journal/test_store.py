@@ -196,6 +196,39 @@ def test_a_run_that_never_started_cannot_end(journal: SqlJournal) -> None:
         journal.end_run(RunId("2026-02-19/nuke/7"), JobResult(JobOutcome.DONE, ""), NOW)
 
 
+def test_runs_that_a_killed_process_left_open_are_ended_as_failed(
+    journal: SqlJournal, run_id: RunId
+) -> None:
+    close = journal.start_run("moc_close", DAY, NOW, NOW)
+    journal.end_run(close, JobResult(JobOutcome.DONE, "flat"), NOW)
+    later = journal.start_run("submit", NEXT_DAY, NOW, NOW)
+    assert journal.close_stale_runs(LATER) == 2
+    interrupted = JobResult(
+        JobOutcome.FAILED, "interrupted: the daemon ended before it did"
+    )
+    assert journal.results(DAY) == {
+        "moc_close": JobResult(JobOutcome.DONE, "flat"),
+        "submit": interrupted,
+    }
+    assert journal.results(NEXT_DAY) == {"submit": interrupted}
+    assert query(journal, "SELECT run_id, ended_at FROM runs ORDER BY run_id") == [
+        (close, "2026-02-19T14:35:00.000000+00:00"),
+        (run_id, "2026-02-19T14:35:05.000000+00:00"),
+        (later, "2026-02-19T14:35:05.000000+00:00"),
+    ]
+    assert journal.close_stale_runs(LATER) == 0
+
+
+def test_an_interrupted_run_does_not_undo_the_run_after_it(
+    journal: SqlJournal, run_id: RunId
+) -> None:
+    again = journal.start_run("submit", DAY, NOW, NOW)
+    journal.end_run(again, JobResult(JobOutcome.DONE, "8 rows"), NOW)
+    assert run_id < again
+    journal.close_stale_runs(LATER)
+    assert journal.outcome("submit", DAY) is JobOutcome.DONE
+
+
 # Claims
 
 
@@ -456,6 +489,21 @@ def test_the_highest_revision_of_an_execution_counts(journal: SqlJournal) -> Non
         ("0000e0d5.65a1.01.10", Decimal("17.30")),
         ("0000e0d5.65a1.02.01", Decimal("17.19")),
     ]
+
+
+def test_revisions_are_compared_as_numbers(journal: SqlJournal) -> None:
+    for revision in ("002", "10"):
+        journal.record_event(fill(f"0000e0d5.65a1.01.{revision}"), NOW)
+    (found,) = journal.fills(NOW, LATER)
+    assert found.exec_id == "0000e0d5.65a1.01.10"
+
+
+def test_an_execution_taken_back_is_none(journal: SqlJournal) -> None:
+    made = fill("0000e0d5.65a1.01.01")
+    journal.record_event(made, NOW)
+    undone = replace(fill("0000e0d5.65a1.01.02"), quantity=Decimal(0))
+    journal.record_event(undone, LATER)
+    assert journal.fills(NOW, LATER) == ()
 
 
 def test_a_corrected_execution_counts_at_its_corrected_time(
