@@ -27,6 +27,7 @@ from daemon.core.rules import BooksStart
 from daemon.core.session import parse_when
 from daemon.desk import OrderDesk
 from daemon.jobs import all_jobs
+from daemon.jobs.reporting import note_opening
 from daemon.notify.channels import Channel, LogChannel, TelegramChannel
 from daemon.notify.notifier import OutboxNotifier
 from daemon.orderbook import OrderBook
@@ -70,6 +71,9 @@ class Parts:
         self._config = config
         self._world = world
         self.journal = journal
+        interrupted = journal.close_stale_runs(world.clock.now())
+        if interrupted:
+            log.warning("runs.interrupted", runs=interrupted)
         self.notifier = OutboxNotifier(
             journal, world.clock, (*channels(config), *world.channels)
         )
@@ -145,6 +149,8 @@ class Parts:
         session = self.current_session()
         self.book.orders(session.date)
         self.book.adopt(snapshot, fresh=True)
+        account = self._config.rules().account
+        note_opening(self.journal, snapshot, account, self._world.clock.now())
         log.info(
             "session.synced",
             positions=len(snapshot.positions),

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 
 import structlog
 
@@ -32,8 +31,8 @@ from daemon.core.model import (
     Severity,
     Snapshot,
 )
-from daemon.core.rules import Scope
 from daemon.errors import ConnectionLost, RequestRefused
+from daemon.jobs.reporting import held_by_us
 from daemon.ports import Job, JobContext
 
 log = structlog.get_logger(__name__)
@@ -48,7 +47,6 @@ AGAIN_S = 1.0
 """After a lost link: a session that fails at once must not spin the loop."""
 NEXT_PASS_S = 12.0
 """Between two passes; longer than positions lag behind executions."""
-EPOCH = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +102,8 @@ async def _passes(ctx: JobContext) -> JobResult:
             log.warning("close.interrupted", cause=str(exc))
             await asyncio.sleep(AGAIN_S)
             continue
-        await _note(ctx, [note for note in done.plan.notes if note not in noted])
-        noted.update(done.plan.notes)
+        await _note(ctx, [short for short in done.plan.shorts if short not in noted])
+        noted.update(done.plan.shorts)
         log.info(
             "close.passed",
             positions=len(done.positions),
@@ -136,7 +134,7 @@ async def _look(ctx: JobContext, undead: tuple[OrderRecord, ...] = ()) -> Pass:
         records=tuple(ctx.desk.orders(ctx.session.date).values()),
         fills_since=fills_since(snapshot.fills, asked_at),
         contracts=await _contracts(ctx, snapshot.positions),
-        own=_own_shares(ctx),
+        own=held_by_us(ctx),
     )
     plan = plan_closing(evidence, ctx.session, ctx.rules, OrderType.MARKET_ON_CLOSE)
     return Pass(plan, snapshot.positions, undead)
@@ -231,19 +229,6 @@ async def _contracts(
     return found
 
 
-def _own_shares(ctx: JobContext) -> Mapping[ConId, Decimal]:
-    """Return the signed shares that our own executions left, by con id."""
-    if ctx.rules.scope is Scope.ACCOUNT:
-        return {}
-    fills = ctx.journal.fills(EPOCH, ctx.clock.now() + timedelta(days=1))
-    held: dict[ConId, Decimal] = {}
-    for fill in fills:
-        if fill.order_ref.startswith("ibkrd:"):
-            signed = fill.side.sign * fill.quantity
-            held[fill.con_id] = held.get(fill.con_id, Decimal(0)) + signed
-    return held
-
-
 async def _send(ctx: JobContext, plan: ClosingPlan) -> None:
     if not plan.orders:
         return
@@ -258,11 +243,11 @@ async def _send(ctx: JobContext, plan: ClosingPlan) -> None:
     await ctx.desk.mark(silent, OrderState.UNKNOWN)
 
 
-async def _note(ctx: JobContext, notes: Sequence[str]) -> None:
+async def _note(ctx: JobContext, shorts: Sequence[str]) -> None:
     """Say at once what nobody expected, although it is taken care of."""
-    if notes:
+    if shorts:
         subject = f"Close {ctx.session.date}: unexpected short position"
-        await ctx.notifier.tell(Message(Severity.ALARM, subject, "\n".join(notes)))
+        await ctx.notifier.tell(Message(Severity.ALARM, subject, "\n".join(shorts)))
 
 
 async def _covered(ctx: JobContext, done: Pass) -> JobResult:
@@ -273,11 +258,20 @@ async def _covered(ctx: JobContext, done: Pass) -> JobResult:
             f"{len(closing)} closing order(s) for {len(done.positions)} position(s)"
         )
     lines = [_line(record) for record in closing]
-    lines += [f"{p.symbol} {p.quantity}: on the ignore list" for p in done.plan.ignored]
+    lines += [
+        f"{p.symbol} {p.quantity}: {_why_left(ctx, p)}" for p in done.plan.ignored
+    ]
+    lines += [note for note in done.plan.notes if note not in done.plan.shorts]
     await ctx.notifier.tell(
         Message(Severity.INFO, f"Close {ctx.session.date}: {summary}", "\n".join(lines))
     )
     return JobResult(JobOutcome.DONE, summary, {"orders": len(closing)})
+
+
+def _left(ctx: JobContext, position: Position) -> str:
+    ignored = ctx.rules.ignores(position.symbol)
+    why = "on the ignore list" if ignored else "not ours, left alone"
+    return f"{position.symbol} {position.quantity}: {why}"
 
 
 async def _at_risk(ctx: JobContext, summary: str, lines: Sequence[str]) -> None:

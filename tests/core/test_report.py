@@ -415,7 +415,8 @@ def test_two_instruments_of_one_symbol_are_reconciled_apart() -> None:
     other = Position(ACCOUNT, ConId(98), "ST", Decimal(7))
     bought = fill("o.1.01", "", 2, "3.00", symbol="ST", side=Side.BUY)
     fills = (*DAY_FILLS, replace(bought, con_id=ConId(99)))
-    found = report(fills=fills, positions=(option, other))
+    expiring = Position(ACCOUNT, ConId(97), "EOG", Decimal(3), sec_type="OPT")
+    found = report(fills=fills, positions=(option, other, expiring))
     assert found.differences == ("ST: books 0, broker 7",)
 
 

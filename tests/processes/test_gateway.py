@@ -49,7 +49,7 @@ def test_a_port_that_is_taken_is_named(house):
     taken = f"127.0.0.1:{gateway.port}"
     second = house.command("gateway", "--listen", taken)
     assert second.wait() == 9
-    assert second.lines[-1].startswith(f"ibkrd: {taken}: ")
+    assert second.lines[-1].startswith(f"ibkrd: {taken} is in use")
     assert second.lines[-1].endswith(
         "stop what listens there, or choose another port with --listen"
     )

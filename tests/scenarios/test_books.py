@@ -91,7 +91,9 @@ def test_a_fraction_of_a_share_lets_the_close_end_well(play_day):
     assert ("moc_close", "done") in day.jobs
     certificate = day.report["certificate"]
     assert (certificate["flat"], certificate["differences"]) == (True, [])
-    assert day.messages("not everything will close") == []
+    (close,) = day.messages("Close 2026-02-19")
+    assert "IBM: 0.5 of a share stays; close it by hand" in close.body
+    assert day.alarms == []
 
 
 # --- a late auction ------------------------------------------------------------------
@@ -103,6 +105,6 @@ def test_a_closing_order_that_waits_for_a_late_auction_is_left_alone(play_day):
     assert min(day.times("executed", side="SELL")) > "16:07:00"
     assert day.at_the_bell == {"BLCO": 270, "LH": 22}
     assert day.logged("orders.left_over") == []
-    assert day.flat
-    assert day.problems == []
+    assert day.verdict.positions_at_end == {}
+    assert set(day.states.values()) == {"filled", "cancelled"}
     assert day.report["certificate"]["certified"] is True
