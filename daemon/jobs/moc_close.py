@@ -258,9 +258,7 @@ async def _covered(ctx: JobContext, done: Pass) -> JobResult:
             f"{len(closing)} closing order(s) for {len(done.positions)} position(s)"
         )
     lines = [_line(record) for record in closing]
-    lines += [
-        f"{p.symbol} {p.quantity}: {_why_left(ctx, p)}" for p in done.plan.ignored
-    ]
+    lines += [_left(ctx, position) for position in done.plan.ignored]
     lines += [note for note in done.plan.notes if note not in done.plan.shorts]
     await ctx.notifier.tell(
         Message(Severity.INFO, f"Close {ctx.session.date}: {summary}", "\n".join(lines))
