@@ -136,6 +136,7 @@ class App:
     async def _drain(self, parts: Parts, scheduler: asyncio.Task[None]) -> None:
         """Let the legs in flight finish; working orders stay at the broker."""
         parts.scheduler.stop()
+        parts.stopping.set()
         await asyncio.wait({scheduler}, timeout=DRAIN_S)
         unfinished = sorted(parts.runner.running)
         async with parts.desk.between_families():

@@ -10,6 +10,7 @@ from datetime import date, datetime, timedelta
 import structlog
 
 from daemon.core import lifecycle, notices, refs
+from daemon.core.exposure import is_closing
 from daemon.core.model import (
     BrokerEvent,
     Commission,
@@ -231,16 +232,20 @@ class OrderBook:
     def _match(
         self, event: OrderUpdate | WorkingOrder | Fill | CompletedOrder
     ) -> OrderRecord | None:
-        """Find our order by reference; without one by perm id, then our own id.
+        """Find our order by perm id, else by reference, else by our own order id.
 
-        A reference that is not ours belongs to a foreign order, whatever its ids.
+        A reference is free text: of another client it proves nothing, and one that
+        is not ours belongs to a foreign order, whatever its ids.
         """
+        ref = self._by_perm.get(event.perm_id)
+        if ref and event.order_ref in {"", ref}:
+            return self._find(ref)
+        if isinstance(event, CompletedOrder):
+            return self._find(event.order_ref) if event.order_ref else None
+        if event.client_id != self._client_id:
+            return None
         if event.order_ref:
             return self._find(event.order_ref)
-        if ref := self._by_perm.get(event.perm_id):
-            return self._find(ref)
-        if isinstance(event, CompletedOrder) or event.client_id != self._client_id:
-            return None
         record = self._by_id.get(event.order_id)
         return None if record is None else self._find(record.order_ref)
 
@@ -304,6 +309,8 @@ class OrderBook:
             self._tell(_late_refusal(record))
         elif record.state is OrderState.UNKNOWN:
             self._tell(_doubtful(record))
+        elif record.state is OrderState.CANCELLED and _closes(record):
+            self._tell(_closing_died(record))
 
     def _is_awaited(self, ref: OrderRef) -> bool:
         if any(ref in wanted for wanted in self._awaited):
@@ -398,6 +405,22 @@ def _doubtful(record: OrderRecord) -> Message:
         f"{order.contract.symbol}: order of unknown fate ({record.code})",
         f"{record.order_ref}: {order.side} {order.quantity}: {record.code} "
         f"{record.text}\nIt is not sent again; look in TWS.",
+    )
+
+
+def _closes(record: OrderRecord) -> bool:
+    return is_closing(record.order_ref)
+
+
+def _closing_died(record: OrderRecord) -> Message:
+    order = record.order
+    left = order.quantity - record.filled
+    return Message(
+        Severity.ALARM,
+        f"{order.contract.symbol}: closing order cancelled",
+        f"{record.order_ref}: {order.side} {left} {order.contract.symbol} will not "
+        f"execute ({record.code or 'no code'} {record.text}). It is sent again while "
+        "there is time; after the cutoff close by hand in TWS.",
     )
 
 

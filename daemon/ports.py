@@ -256,6 +256,16 @@ class Desk(Protocol):
         """Return the last complete sync, None before the first."""
 
 
+class Stopping(Protocol):
+    """The daemon's wish to stop, as `asyncio.Event` tells it."""
+
+    def is_set(self) -> bool:
+        """Return whether the daemon is asked to stop."""
+
+    async def wait(self) -> object:
+        """Wait until it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Paths:
     """Where files are; all absolute."""
@@ -281,6 +291,8 @@ class JobContext:
     journal: Journal
     desk: Desk
     notifier: Notifier
+    stopping: Stopping
+    """Set when the daemon is asked to stop: a job that only watches ends."""
 
 
 @dataclass(frozen=True, slots=True)

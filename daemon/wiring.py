@@ -78,6 +78,7 @@ class Parts:
             journal, world.clock, (*channels(config), *world.channels)
         )
         self._messages: asyncio.Queue[Message] = asyncio.Queue()
+        self.stopping = asyncio.Event()
         gateway = config.gateway
         rules = config.rules()
         self.book = OrderBook(
@@ -198,6 +199,7 @@ class Parts:
             journal=self.journal,
             desk=self.desk,
             notifier=self.notifier,
+            stopping=self.stopping,
         )
 
     def report_context(self) -> JobContext:

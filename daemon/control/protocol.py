@@ -46,7 +46,10 @@ def decode(line: bytes) -> dict[str, object]:
     Raises:
         ValueError: the line is not one JSON object.
     """
-    message = json.loads(line)
+    try:
+        message = json.loads(line)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     if not isinstance(message, dict):
         raise ValueError("not a JSON object")  # noqa: TRY004 - the caller's one error
     return message

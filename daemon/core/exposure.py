@@ -71,12 +71,19 @@ def closing_side(position: Position) -> Side:
 
 
 def live_closing(
-    position: Position, records: Iterable[OrderRecord], working: Iterable[WorkingOrder]
+    position: Position,
+    records: Iterable[OrderRecord],
+    working: Iterable[WorkingOrder],
+    client_id: int | None = None,
 ) -> Exposure:
-    """Return every live or unproven order, of any client, that closes *position*."""
+    """Return every live or unproven order, of any client, that closes *position*.
+
+    *client_id* is ours; without it every order with a reference of ours is.
+    """
     listed = [order for order in working if _closes(order, position)]
     known = [record for record in records if _may_close(record, position)]
-    return Exposure((*map(_from_working, listed), *_unlisted(known, listed)))
+    shown = [_from_working(order, client_id) for order in listed]
+    return Exposure((*shown, *_unlisted(known, listed)))
 
 
 def describe(position: Position, exposure: Exposure) -> Iterator[str]:
@@ -135,8 +142,13 @@ def _may_close(record: OrderRecord, position: Position) -> bool:
     )
 
 
-def _from_working(order: WorkingOrder) -> LiveOrder:
-    ref = refs.parse(order.order_ref)
+def _from_working(order: WorkingOrder, client_id: int | None) -> LiveOrder:
+    """Return the order as ours only where our client id placed it.
+
+    A reference is free text: somebody else's order may carry one of ours.
+    """
+    mine = client_id is None or order.client_id == client_id
+    ref = refs.parse(order.order_ref) if mine else None
     return LiveOrder(
         family=_our_family(ref) or _foreign_family(order),
         shares=_whole(max(order.remaining, order.quantity - order.filled)),

@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from daemon.core import refs
 from daemon.core.executions import latest, shares
-from daemon.core.exposure import closing_side, describe, live_closing
+from daemon.core.exposure import closing_side, describe, is_closing, live_closing
 from daemon.core.model import (
     Bracket,
     ConId,
@@ -61,6 +61,8 @@ class Evidence:
     """SMART-routed contracts rebuilt from the con ids."""
     own: Mapping[ConId, Decimal] = field(default_factory=dict)
     """Signed shares that our ledger holds; counts with scope `own` only."""
+    client_id: int | None = None
+    """Ours: a reference of ours under another client id proves nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +89,29 @@ def plan_cancels(
 
     *working* are our own open orders as the broker lists them: one without a record
     is cancelled too. Closing orders (MOC, MKT) and timed exits are left alone, so
-    running it again does not undo the close (C9).
+    running it again does not undo the close (C9); only one that may never have
+    arrived is asked for, because its answer is the proof.
     """
+    records, working = tuple(records), tuple(working)
+    intended = {record.order_id for record in records}
     found = {
         record.order_id: refs.parse(record.order_ref)
         for record in records
         if not record.state.terminal and record.state is not OrderState.INTENDED
     }
-    found |= {order.order_id: refs.parse(order.order_ref) for order in working}
+    # Under our client id, but no intent of ours: whatever its reference says.
+    found |= {o.order_id: None for o in working if o.order_id not in intended}
     legs = {order_id: ref.leg if ref else None for order_id, ref in found.items()}
-    chosen = (order_id for order_id, leg in legs.items() if leg in _CANCEL_ORDER)
-    return tuple(sorted(chosen, key=lambda i: (_CANCEL_ORDER[legs[i]], i)))
+    chosen = [order_id for order_id, leg in legs.items() if leg in _CANCEL_ORDER]
+    chosen += [record.order_id for record in records if _lost_on_the_way(record)]
+    rank = len(_CANCEL_ORDER)
+    return tuple(sorted(chosen, key=lambda i: (_CANCEL_ORDER.get(legs[i], rank), i)))
+
+
+def _lost_on_the_way(record: OrderRecord) -> bool:
+    """Return whether a closing order may never have arrived: 10147 would prove it."""
+    lost = record.state is OrderState.UNKNOWN and not record.perm_id
+    return lost and is_closing(record.order_ref)
 
 
 def fills_since(fills: Iterable[Fill], asked_at: datetime) -> tuple[Fill, ...]:
@@ -208,7 +222,9 @@ def _close(position: Position, step: _Step) -> ClosingPlan:
     if position.sec_type != "STK":
         note = f"{position.symbol}: {position.sec_type} is not closed here, only stock"
         return ClosingPlan(notes=(note,))
-    exposure = live_closing(position, step.evidence.records, step.evidence.working)
+    exposure = live_closing(
+        position, step.evidence.records, step.evidence.working, step.evidence.client_id
+    )
     fills = [f for f in step.evidence.fills_since if _is_of(f, position)]
     uncovered = min(
         closing_quantity(position.quantity, (), exposure.shares),

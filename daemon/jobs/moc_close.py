@@ -1,38 +1,29 @@
-"""Flat by the bell: cancel, confirm, read again, market-on-close, verify."""
+"""Flat by the bell: pass after pass until the cutoff; what stays open is told."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
 
-from daemon.core.flatten import (
-    ClosingPlan,
-    Evidence,
-    fills_since,
-    plan_cancels,
-    plan_closing,
-)
 from daemon.core.last_known import uncovered
-from daemon.core.lifecycle import acknowledged, cancel_answered
 from daemon.core.model import (
-    ConId,
-    Contract,
     JobOutcome,
     JobResult,
     Message,
+    Order,
     OrderRecord,
     OrderState,
     OrderType,
     Position,
     Severity,
-    Snapshot,
 )
-from daemon.errors import ConnectionLost, RequestRefused
-from daemon.jobs.reporting import held_by_us
+from daemon.errors import ConnectionLost
+from daemon.jobs.closing import Pass, look, make_pass
 from daemon.ports import Job, JobContext
 
 log = structlog.get_logger(__name__)
@@ -45,99 +36,110 @@ FRESH_S = 5.0
 """How long the last alert waits for fresh answers before it uses the last ones."""
 AGAIN_S = 1.0
 """After a lost link: a session that fails at once must not spin the loop."""
+VERIFY_S = 60.0
+"""Between two looks while all is covered: somebody may trade by hand."""
 NEXT_PASS_S = 12.0
 """Between two passes; longer than positions lag behind executions."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pass:
-    """What one pass found and did."""
+@dataclass(slots=True)
+class Progress:
+    """How far the close has come."""
 
-    plan: ClosingPlan
-    positions: tuple[Position, ...]
-    undead: tuple[OrderRecord, ...]
-    """Orders whose cancel was not answered: they may still execute."""
+    last: Pass | None = None
+    announced: frozenset[str] = frozenset()
+    """What has been told: the lines of the last good message, and the shorts."""
 
     @property
     def covered(self) -> bool:
-        """Return whether every share is under an accepted closing order."""
-        plan = self.plan
-        return not (plan.orders or plan.alerts or plan.waiting or self.undead)
+        """Return whether the last pass found nothing to do."""
+        return self.last is not None and self.last.covered
 
 
 async def run(ctx: JobContext) -> JobResult:
-    """Close until all is covered; say at close-12m, and after the cutoff, what is not.
+    """Close, and verify until the cutoff; say at close-12m, and after it, what is open.
 
     The clock rules, not the link: what is open is told in time from the last
     complete answer and the executions since, even while nobody answers.
     """
-    close = ctx.session.close
-    result = await _close_until(ctx, close - LAST_ALERT)
-    if result is None and ctx.clock.now() < ctx.session.cutoff:
+    progress = Progress()
+    await _close_until(ctx, progress, ctx.session.close - LAST_ALERT)
+    if not progress.covered and ctx.clock.now() < ctx.session.cutoff:
         await _tell_open(ctx)
-        result = await _close_until(ctx, ctx.session.cutoff - FREEZE)
-    return result or await _after_cutoff(ctx)
+    await _close_until(ctx, progress, ctx.session.cutoff - FREEZE)
+    if not progress.covered:
+        return await _after_cutoff(ctx)
+    summary = _summary(ctx, progress)
+    if ctx.stopping.is_set():  # the daemon that comes next goes on verifying
+        return JobResult(JobOutcome.FAILED, f"stopped while verifying: {summary}")
+    return JobResult(JobOutcome.DONE, summary, {"orders": len(_closing(ctx))})
 
 
-async def _close_until(ctx: JobContext, moment: datetime) -> JobResult | None:
-    """Return the result once all is covered, None when *moment* comes first."""
+async def _close_until(ctx: JobContext, progress: Progress, moment: datetime) -> None:
+    """Make pass after pass until *moment*, through every outage."""
     left_s = (moment - ctx.clock.now()).total_seconds()
     if left_s <= 0:
-        return None
-    try:
+        return
+    with suppress(TimeoutError):
         async with asyncio.timeout(left_s):
-            return await _passes(ctx)
-    except TimeoutError:
-        return None
+            while not (ctx.stopping.is_set() and progress.covered):
+                await ctx.broker.wait_ready()
+                try:
+                    await _pass(ctx, progress)
+                except ConnectionLost as exc:
+                    log.warning("close.interrupted", cause=str(exc))
+                    await asyncio.sleep(AGAIN_S)
 
 
-async def _passes(ctx: JobContext) -> JobResult:
-    """Make pass after pass, through every outage, until all is covered."""
-    noted: set[str] = set()
-    while True:
-        await ctx.broker.wait_ready()
-        try:
-            done = await _one_pass(ctx)
-        except ConnectionLost as exc:
-            log.warning("close.interrupted", cause=str(exc))
-            await asyncio.sleep(AGAIN_S)
-            continue
-        await _note(ctx, [short for short in done.plan.shorts if short not in noted])
-        noted.update(done.plan.shorts)
-        log.info(
-            "close.passed",
-            positions=len(done.positions),
-            sent=len(done.plan.orders),
-            alerts=list(done.plan.alerts),
-            waiting=list(done.plan.waiting),
-            undead=[r.order_ref for r in done.undead],
-        )
-        if done.covered:
-            return await _covered(ctx, done)
-        await asyncio.sleep(NEXT_PASS_S)
-
-
-async def _one_pass(ctx: JobContext) -> Pass:
-    undead = await _cancel(ctx, await ctx.desk.reconcile())
-    done = await _look(ctx, undead)
-    await _send(ctx, done.plan)
-    return done
-
-
-async def _look(ctx: JobContext, undead: tuple[OrderRecord, ...] = ()) -> Pass:
-    """Return what a pass would send, on evidence that is fresh and complete."""
-    asked_at = ctx.clock.now()
-    snapshot = await ctx.desk.reconcile()
-    evidence = Evidence(
-        positions=snapshot.positions,
-        working=(*snapshot.open_orders, *snapshot.foreign_orders),
-        records=tuple(ctx.desk.orders(ctx.session.date).values()),
-        fills_since=fills_since(snapshot.fills, asked_at),
-        contracts=await _contracts(ctx, snapshot.positions),
-        own=held_by_us(ctx),
+async def _pass(ctx: JobContext, progress: Progress) -> None:
+    done = progress.last = await make_pass(ctx)
+    log.info(
+        "close.passed",
+        positions=len(done.positions),
+        sent=len(done.plan.orders),
+        alerts=list(done.plan.alerts),
+        waiting=list(done.plan.waiting),
+        undead=[r.order_ref for r in done.undead],
+        excess=[r.order_ref for r in done.excess],
     )
-    plan = plan_closing(evidence, ctx.session, ctx.rules, OrderType.MARKET_ON_CLOSE)
-    return Pass(plan, snapshot.positions, undead)
+    await _announce(ctx, progress, done)
+    await _pause(ctx, VERIFY_S if done.covered or _refused(ctx, done) else NEXT_PASS_S)
+
+
+async def _pause(ctx: JobContext, seconds: float) -> None:
+    """Wait for the next pass; not at all when the daemon stops."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await ctx.stopping.wait()
+            await asyncio.sleep(AGAIN_S)
+
+
+def _refused(ctx: JobContext, done: Pass) -> bool:
+    """Return whether every order of the pass was refused: a quick retry is no help."""
+    records = ctx.desk.orders(ctx.session.date)
+    sent = [records[order.order_ref] for order in done.plan.orders]
+    return bool(sent) and all(r.state is OrderState.REJECTED for r in sent)
+
+
+async def _announce(ctx: JobContext, progress: Progress, done: Pass) -> None:
+    """Tell shorts and excess at once, and that all is covered, each of it once."""
+    loud = [*done.plan.shorts, *(_too_much(record) for record in done.excess)]
+    news = [line for line in loud if line not in progress.announced]
+    if news:
+        subject = f"Close {ctx.session.date}: unexpected short position or excess"
+        await ctx.notifier.tell(Message(Severity.ALARM, subject, "\n".join(news)))
+    good = [_line(record) for record in _closing(ctx)] if done.covered else []
+    if done.covered and (not good or not progress.announced.issuperset(good)):
+        await _tell_covered(ctx, progress, done)
+    progress.announced |= {*news, *good} | ({"nothing"} if done.covered else set())
+
+
+def _too_much(record: OrderRecord) -> str:
+    order = record.order
+    return (
+        f"{order.contract.symbol}: {record.order_ref} for {order.quantity} is more "
+        "than what is left; it is cancelled"
+    )
 
 
 async def _tell_open(ctx: JobContext) -> None:
@@ -151,10 +153,12 @@ async def _tell_open(ctx: JobContext) -> None:
 async def _after_cutoff(ctx: JobContext) -> JobResult:
     """Send nothing any more; see what the bell will find, and say it."""
     await ctx.broker.wait_ready()
-    done = await _look(ctx)
-    if done.covered:
-        return await _covered(ctx, done)
-    lines = [*_last_known(ctx), *_points(done, unsent="no closing order")]
+    done = await look(ctx)
+    lines = [*_last_known(ctx), *_points(ctx, done, unsent="no closing order")]
+    if not lines:
+        progress = Progress(last=done)
+        await _announce(ctx, progress, done)
+        return JobResult(JobOutcome.DONE, _summary(ctx, progress))
     summary = f"past the cutoff with {len(lines)} point(s) open"
     close = f"{ctx.session.close:%H:%M %Z}"
     remedy = f"Cancel what is live, then close by hand in TWS before {close}."
@@ -167,7 +171,7 @@ async def _open_points(ctx: JobContext) -> list[str]:
     if ctx.broker.connected:
         try:
             async with asyncio.timeout(FRESH_S):
-                return _points(await _look(ctx), unsent="no closing order yet")
+                return _points(ctx, await look(ctx), unsent="no closing order yet")
         except (ConnectionLost, TimeoutError) as exc:
             log.warning("close.blind", cause=str(exc))
     return _last_known(ctx)
@@ -190,80 +194,46 @@ def _last_known(ctx: JobContext) -> list[str]:
     ]
 
 
-def _points(done: Pass, *, unsent: str) -> list[str]:
+def _points(ctx: JobContext, done: Pass, *, unsent: str) -> list[str]:
     lines = [*done.plan.alerts, *done.plan.waiting]
     lines += [f"{r.order_ref}: the cancel is not answered" for r in done.undead]
+    lines += [_too_much(record) for record in done.excess]
     lines += [
-        f"{o.side} {o.quantity} {o.contract.symbol}: {unsent}" for o in done.plan.orders
+        f"{o.side} {o.quantity} {o.contract.symbol}: {unsent}{_last_refusal(ctx, o)}"
+        for o in done.plan.orders
     ]
     return lines
 
 
-async def _cancel(ctx: JobContext, snapshot: Snapshot) -> tuple[OrderRecord, ...]:
-    """Cancel our orders and wait for the answer to each; return the unanswered."""
-    records = ctx.desk.orders(ctx.session.date)
-    wanted = plan_cancels(records.values(), snapshot.open_orders)
-    by_id = {record.order_id: record for record in records.values()}
-    for order_id in wanted:
-        if record := by_id.get(order_id):
-            await ctx.desk.cancel(record)
-        else:
-            await ctx.broker.cancel(order_id)
-    cancelled = [by_id[i].order_ref for i in wanted if i in by_id]
-    silent = await ctx.desk.wait(cancelled, cancel_answered, ctx.rules.cancel_timeout_s)
-    return tuple(silent.values())
+def _last_refusal(ctx: JobContext, order: Order) -> str:
+    """Return why the last closing order of the same shares was refused, if it was."""
+    refused = [
+        record
+        for record in ctx.desk.orders(ctx.session.date).values()
+        if record.state is OrderState.REJECTED
+        and record.order.order_type is OrderType.MARKET_ON_CLOSE
+        and record.order.contract.con_id == order.contract.con_id
+    ]
+    last = max(refused, key=lambda record: record.order_id, default=None)
+    return "" if last is None else f"; refused before: {last.code} {last.text}"
 
 
-async def _contracts(
-    ctx: JobContext, positions: tuple[Position, ...]
-) -> Mapping[ConId, Contract]:
-    """Rebuild each contract from its con id; one that is refused is left out."""
-    found: dict[ConId, Contract] = {}
-    for position in positions:
-        if ctx.rules.ignores(position.symbol) or position.sec_type != "STK":
-            continue
-        try:
-            found[position.con_id] = await ctx.broker.contract_by_id(position)
-        except RequestRefused as exc:
-            log.warning("contract.refused", symbol=position.symbol, cause=str(exc))
-    return found
-
-
-async def _send(ctx: JobContext, plan: ClosingPlan) -> None:
-    if not plan.orders:
+async def _tell_covered(ctx: JobContext, progress: Progress, done: Pass) -> None:
+    if not _closing(ctx) and "nothing" in progress.announced:
         return
-    await ctx.broker.probe()
-    for order in plan.orders:
-        await ctx.desk.submit([order], ctx.session, ctx.run_id)
-    silent = await ctx.desk.wait(
-        [order.order_ref for order in plan.orders],
-        acknowledged,
-        ctx.rules.acknowledge_timeout_s,
-    )
-    await ctx.desk.mark(silent, OrderState.UNKNOWN)
-
-
-async def _note(ctx: JobContext, shorts: Sequence[str]) -> None:
-    """Say at once what nobody expected, although it is taken care of."""
-    if shorts:
-        subject = f"Close {ctx.session.date}: unexpected short position"
-        await ctx.notifier.tell(Message(Severity.ALARM, subject, "\n".join(shorts)))
-
-
-async def _covered(ctx: JobContext, done: Pass) -> JobResult:
-    closing = _closing(ctx)
-    summary = "nothing to close"
-    if closing:
-        summary = (
-            f"{len(closing)} closing order(s) for {len(done.positions)} position(s)"
-        )
-    lines = [_line(record) for record in closing]
+    lines = [_line(record) for record in _closing(ctx)]
     lines += [_left(ctx, position) for position in done.plan.ignored]
     lines += [note for note in done.plan.notes if note not in done.plan.shorts]
-    await ctx.notifier.tell(
-        Message(Severity.INFO, f"Close {ctx.session.date}: {summary}", "\n".join(lines))
-    )
-    return JobResult(JobOutcome.DONE, summary, {"orders": len(closing)})
+    subject = f"Close {ctx.session.date}: {_summary(ctx, progress)}"
+    await ctx.notifier.tell(Message(Severity.INFO, subject, "\n".join(lines)))
+
+
+def _summary(ctx: JobContext, progress: Progress) -> str:
+    closing = _closing(ctx)
+    positions = progress.last.positions if progress.last else ()
+    if not closing:
+        return "nothing to close"
+    return f"{len(closing)} closing order(s) for {len(positions)} position(s)"
 
 
 def _left(ctx: JobContext, position: Position) -> str:

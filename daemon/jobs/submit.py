@@ -10,7 +10,7 @@ from decimal import Decimal, InvalidOperation
 
 import structlog
 
-from daemon.core import notices
+from daemon.core import notices, refs
 from daemon.core.accounting import account_row, tally
 from daemon.core.bracket import Family, build_brackets
 from daemon.core.lifecycle import acknowledged
@@ -24,6 +24,7 @@ from daemon.core.model import (
     RowOutcome,
     RowStatus,
     Severity,
+    Snapshot,
 )
 from daemon.core.plan import Plan, PlanRow, Problem, parse_plan
 from daemon.core.selection import Circumstances, Selection, select_rows
@@ -102,6 +103,7 @@ async def _refuse_another(ctx: JobContext, found: PlanFile) -> None:
 
 async def _choose(ctx: JobContext, plan: Plan) -> Selection:
     snapshot = await ctx.desk.reconcile()
+    known_to_broker = await _refuse_what_the_journal_lost(ctx, plan, snapshot)
     working = {o.symbol for o in (*snapshot.open_orders, *snapshot.foreign_orders)}
     circumstances = Circumstances(
         held={p.symbol for p in snapshot.positions},
@@ -118,7 +120,38 @@ async def _choose(ctx: JobContext, plan: Plan) -> Selection:
             if row.status is not RowStatus.UNKNOWN
         ),
     )
-    return select_rows(plan.rows, circumstances, ctx.rules)
+    rows = [row for row in plan.rows if row.symbol not in known_to_broker]
+    return select_rows(rows, circumstances, ctx.rules)
+
+
+async def _refuse_what_the_journal_lost(
+    ctx: JobContext, plan: Plan, snapshot: Snapshot
+) -> frozenset[str]:
+    """Return the rows of which the broker knows orders and the journal does not.
+
+    A journal that was lost must not send a plan twice (I1): the broker's word is
+    enough to leave such a row alone.
+    """
+    told = [o.order_ref for o in snapshot.open_orders]
+    told += [o.order_ref for o in snapshot.completed_orders]
+    told += [f.order_ref for f in snapshot.fills]
+    known = ctx.desk.orders(ctx.session.date)
+    parsed = [refs.parse(ref) for ref in told if ref not in known]
+    lost = frozenset(
+        ref.symbol for ref in parsed if ref and ref.session == ctx.session.date
+    )
+    reason = "the broker knows orders of this row that the journal does not"
+    rows = [
+        RowOutcome(row.line, row.symbol, RowStatus.SKIPPED, reason)
+        for row in plan.rows
+        if row.symbol in lost
+    ]
+    if rows:
+        ctx.journal.record_rows(ctx.session.date, rows, ctx.clock.now())
+        subject = f"Submit {ctx.session.date}: {len(rows)} row(s) left alone"
+        body = "\n".join(f"{row.symbol}: {row.reason}" for row in rows)
+        await ctx.notifier.tell(Message(Severity.ALARM, subject, body))
+    return lost
 
 
 def _cumulative(books: object) -> Decimal | None:

@@ -125,7 +125,7 @@ def refusal(status: int, body: bytes) -> str | None:
     """Return why Telegram's answer is no acceptance, None where it is one."""
     try:
         answer = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return f"status {status}, an answer that is not JSON"
     if isinstance(answer, dict):
         if answer.get("ok") is True:

@@ -63,6 +63,9 @@ class OutboxNotifier:
                 "notify.failed", channel=channel.name, number=number, cause=str(exc)
             )
             return False
+        except Exception:  # a channel is foreign code: its bug must not end the day
+            self.log.exception("notify.crashed", channel=channel.name, number=number)
+            return False
         if number is not None:
             self.journal.record_accepted(number, channel.name, self.clock.now())
         return True

@@ -46,6 +46,7 @@ def context(plans: Path) -> JobContext:
         journal=NOTHING,
         desk=NOTHING,
         notifier=NOTHING,
+        stopping=NOTHING,
     )
 
 

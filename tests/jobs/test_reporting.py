@@ -95,6 +95,7 @@ def ctx(journal: SqlJournal, tmp_path: Path) -> JobContext:
         journal=journal,
         desk=Orders(),
         notifier=NOTHING,
+        stopping=NOTHING,
     )
 
 

@@ -76,6 +76,8 @@ class Order:
     """The quantity that the broker works."""
     filled: History[Decimal] = field(default_factory=lambda: History(ZERO))
     ended: History[bool] = field(default_factory=lambda: History(first=False))
+    opens: bool = False
+    """Whether it bought, when it came, where there was nothing to buy back."""
     released: bool = False
     cancel_asked: bool = False
     parent: Order | None = None
@@ -85,8 +87,12 @@ class Order:
 
     @property
     def is_entry(self) -> bool:
-        """Return whether the reference calls it an entry."""
-        return self.meaning is not None and self.meaning.leg == "EN"
+        """Return whether its reference calls it an entry, of any bracket.
+
+        A reference that cannot be read says nothing: then its doing counts. Entries
+        buy, so that a sale where nothing is held stays an exit of nothing.
+        """
+        return self.opens if self.meaning is None else self.meaning.leg == "EN"
 
     @property
     def working(self) -> bool:
@@ -120,6 +126,7 @@ class Books:
         self.sessions: dict[date, Session] = {}
         self.connected: set[int] = set()
         self.sees_connections = False
+        self.down_since: dict[int, datetime] = {}
         self.symbols: dict[int, str] = {}
         self.orders: list[Order] = []
         self.placed_in: defaultdict[Key, list[Order]] = defaultdict(list)
@@ -158,6 +165,10 @@ class Books:
         """Return all positions as they are now."""
         return {key: history.now for key, history in self._positions.items()}
 
+    def order(self, perm_id: int) -> Order | None:
+        """Return the order with *perm_id*, None if it was never placed."""
+        return self._by_perm.get(perm_id)
+
     # --- the events ---------------------------------------------------------------
 
     def _session(self, number: int, record: Record) -> Iterable[Order]:
@@ -177,11 +188,13 @@ class Books:
         del number
         self.sees_connections = True
         self.connected.add(record.whole("client_id"))
+        self.down_since.pop(record.whole("client_id"), None)
         return self._of_client(record)
 
     def _disconnected(self, number: int, record: Record) -> Iterable[Order]:
         del number
         self.connected.discard(record.whole("client_id"))
+        self.down_since[record.whole("client_id")] = record.at
         return self._of_client(record)
 
     def _of_client(self, record: Record) -> Iterable[Order]:
@@ -196,6 +209,8 @@ class Books:
         if order.parent_id and parents:
             order.parent = parents[-1]
             order.parent.children.append(order)
+        held = self.position(order.key).now
+        order.opens = order.sign > 0 and held >= 0 and order.parent is None
         self.symbols[order.key[1]] = order.symbol
         self.orders.append(order)
         self.placed_in[order.key] = [

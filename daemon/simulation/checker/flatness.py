@@ -35,6 +35,9 @@ class Flatness:
         self._books = books
         self._uncovered: Shares = {}
         self._causes: dict[str, datetime] = {}
+        """When the shares in scope last grew or lost a closing order."""
+        self._causes_of_uncovered: dict[str, datetime] = {}
+        self._held: dict[Key, Decimal] = {}
 
     def remainder(self) -> Shares:
         """Return what is held in scope now."""
@@ -54,6 +57,7 @@ class Flatness:
             bare = max(ZERO, abs(shares) - covered)
             uncovered[self._books.symbols[key[1]]] += bare.copy_sign(shares)
         self._uncovered = {symbol: bare for symbol, bare in uncovered.items() if bare}
+        self._causes_of_uncovered = dict(self._causes)
 
     def hear(self, number: int, at: datetime, concerned: list[Order]) -> None:
         """Note whether record *number* is a cause that nobody could know before."""
@@ -63,35 +67,44 @@ class Flatness:
             died = order.ended.now and order.ended.since_at(number) == number
             if closing and own and died and order.quantity.now > order.filled.now:
                 self._causes[order.symbol] = at
-            position = self._books.position(order.key)
-            grew = abs(position.now) > abs(position.at(number - 1))
-            if grew:
-                self._causes[order.symbol] = at
+
+    def weigh(self, key: Key, at: datetime) -> None:
+        """Note whether the shares of *key*, which a record moved, are now more."""
+        before = self._held.get(key, ZERO)
+        now = self._held[key] = self._wanted(key)
+        if abs(now) > abs(before) or now * before < 0:
+            self._causes[self._books.symbols[key[1]]] = at
 
     def unannounced(
-        self, session: Session, remainder: Shares, messages: tuple[Message, ...]
+        self, session: Session, remainder: Shares, alarms: tuple[Message, ...]
     ) -> str | None:
-        """Return which part of *remainder* nobody was told in time, None if none."""
-        early = session.close - ALERT_BEFORE
-        heard = [one for one in messages if one.accepted_at >= session.open]
+        """Return which part of *remainder* nobody was told in time, None if none.
+
+        Only an alarm that was accepted after the cause tells of it.
+        """
         missing: list[str] = []
         for symbol, shares in remainder.items():
-            deadline = self._deadline(session, symbol, shares)
+            cause, deadline = self._time_to_tell(session, symbol, shares)
+            since = max(session.open, cause or session.open)
+            heard = [one for one in alarms if since <= one.accepted_at <= deadline]
             known = self._uncovered.get(symbol, ZERO)
-            told_at_last = _told(heard, {symbol: shares}, deadline)
-            told_before = known and _told(heard, {symbol: known}, early)
-            if not told_at_last and not told_before:
+            # What was told as decided may have been sold in part since.
+            amounts = {shares, known} if _within(shares, known) else {shares}
+            if not any(_told(heard, symbol, amount) for amount in amounts):
                 missing.append(f"{symbol} {shares} by {deadline.isoformat()}")
         return ", ".join(missing) or None
 
-    def _deadline(self, session: Session, symbol: str, shares: Decimal) -> datetime:
+    def _time_to_tell(
+        self, session: Session, symbol: str, shares: Decimal
+    ) -> tuple[datetime | None, datetime]:
+        """Return when it could first be known that *shares* stay, and the deadline."""
         early = session.close - ALERT_BEFORE
-        if abs(shares) <= abs(self._uncovered.get(symbol, ZERO)):
-            return early
+        if _within(shares, self._uncovered.get(symbol, ZERO)):
+            return self._causes_of_uncovered.get(symbol), early
         if self._still_covered(symbol):
-            return session.close + AFTER_CLOSE + LATE_ALERT
+            return session.close, session.close + AFTER_CLOSE + LATE_ALERT
         cause = self._causes.get(symbol)
-        return early if cause is None else max(early, cause + LATE_ALERT)
+        return cause, early if cause is None else max(early, cause + LATE_ALERT)
 
     def _still_covered(self, symbol: str) -> bool:
         """Return whether a closing order of ours has not printed even now."""
@@ -104,27 +117,33 @@ class Flatness:
 
     def _in_scope(self) -> dict[Key, Decimal]:
         """Return the whole shares that must be closed, signed, without zeros."""
-        held = self._books.positions()
+        wanted = {key: self._wanted(key) for key in sorted(self._books.positions())}
+        return {key: shares for key, shares in wanted.items() if shares}
+
+    def _wanted(self, key: Key) -> Decimal:
+        """Return the whole shares of *key* that must be closed, signed.
+
+        Of our own ones the owner may have sold some by hand: with scope `own` we ask
+        for those that are still there.
+        """
+        if key[0] not in self._terms.accounts:
+            return ZERO
+        if self._ignored(self._books.symbols[key[1]]):
+            return ZERO
+        held = self._books.position(key).now
         if self._terms.scope == "own":
-            held = {
-                key: shares
-                for (client_id, key), shares in self._books.executed_by.items()
-                if client_id == self._terms.client_id
-            }
-        return {
-            key: Decimal(int(shares))
-            for key, shares in sorted(held.items())
-            if int(shares)
-            and key[0] in self._terms.accounts
-            and not self._ignored(self._books.symbols[key[1]])
-        }
+            own = self._books.executed_by.get((self._terms.client_id, key), ZERO)
+            held = min(own, held, key=abs) if own * held > 0 else ZERO
+        return Decimal(int(held))
 
     def _ignored(self, symbol: str) -> bool:
         return any(fnmatchcase(symbol, pattern) for pattern in self._terms.ignore)
 
 
-def _told(messages: list[Message], shares: Shares, deadline: datetime) -> bool:
-    return any(
-        one.accepted_at <= deadline and names_exactly(one.text, shares)
-        for one in messages
-    )
+def _within(shares: Decimal, known: Decimal) -> bool:
+    """Return whether *shares* are part of the *known* ones."""
+    return shares * known > 0 and abs(shares) <= abs(known)
+
+
+def _told(heard: list[Message], symbol: str, shares: Decimal) -> bool:
+    return any(names_exactly(one.text, {symbol: shares}) for one in heard)

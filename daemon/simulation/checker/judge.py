@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -10,14 +9,17 @@ from heapq import heappop, heappush
 from pathlib import Path
 
 from daemon.simulation.checker.books import ZERO, Books, Order, Session
+from daemon.simulation.checker.crossings import Crossings
+from daemon.simulation.checker.entries import Entries
 from daemon.simulation.checker.exposure import crossing
 from daemon.simulation.checker.flatness import (
     AFTER_CLOSE,
     DECIDED_BEFORE,
     Flatness,
 )
+from daemon.simulation.checker.intents import compared
 from daemon.simulation.checker.records import Record, read
-from daemon.simulation.checker.testimony import Intent, Testimony, read_journal
+from daemon.simulation.checker.testimony import Testimony, read_journal
 from daemon.simulation.checker.values import (
     CheckError,
     Scope,
@@ -45,8 +47,9 @@ def check(  # noqa: PLR0913 # one call, all by name
 ) -> Verdict:
     """Judge the run that *ledger* and *journal* tell of, up to the instant *until*.
 
-    Without a journal law I2 is not judged. A session is judged if its close+5m lies
-    between the first record and *until* (default: the last record).
+    Without a journal law I2 is not judged, and nobody was told anything. A session
+    is judged if its close+5m lies between the first record and *until* (default: the
+    last record). Who sent an order is said by its client id, not by its reference.
 
     Raises:
         CheckError: the evidence is missing, malformed or contradicts itself.
@@ -69,14 +72,13 @@ class _Judge:
         self._violations: list[Violation] = []
         self._flat: dict[date, bool] = {}
         self._instants: list[datetime] = []
-        self._entries: defaultdict[tuple[date, str, str], list[Order]] = defaultdict(
-            list
-        )
+        self._entries = Entries()
         self._doubled: set[Order] = set()
         self._idle: dict[Order, datetime] = {}
         self._outlived: set[Order] = set()
         self._agenda: list[tuple[datetime, date]] = []
         self._flatness = Flatness(terms, self._books)
+        self._crossings = Crossings(terms, self._books)
         self._own_orders = 0
 
     def hear(self, record: Record) -> None:
@@ -90,6 +92,10 @@ class _Judge:
         if record.event == "session":
             self._plan(self._books.sessions[record.day("date")], record.at)
         self._flatness.hear(number, record.at, concerned)
+        if record.event in {"executed", "position"}:
+            key = (record.text("account"), record.whole("con_id"))
+            self._flatness.weigh(key, record.at)
+            self._crossings.hear(number, record, key)
         for order in concerned:
             self._watch_entry(order, record.at)
             self._watch_exit(order, record.at)
@@ -98,7 +104,9 @@ class _Judge:
         """Return the verdict over all that was heard."""
         if not self._instants:
             raise CheckError("the ledger holds no record: nothing can be judged")
-        self._pass_time(until or self._instants[-1], inclusive=True)
+        end = until or self._instants[-1]
+        self._pass_time(end, inclusive=True)
+        self._judge_crossings(end)
         judged = {"I1", "I3", "I7", "I11"}
         if self._testimony is not None:
             judged.add("I2")
@@ -125,12 +133,11 @@ class _Judge:
     # --- what is sent: I11, I2, I1, I3 --------------------------------------------
 
     def _judge_sent(self, order: Order, record: Record) -> None:
-        if record.event == "placed":
-            self._judge_second_entry(order)
         if order.client_id != self._terms.client_id:
             return
         if record.event == "placed":
             self._own_orders += 1
+            self._judge_second_entry(order)
         account = str(record.fields.get("account") or "")
         if account not in self._terms.accounts:
             self._accuse("I11", record.at, f"{order} for account {account!r}")
@@ -145,39 +152,38 @@ class _Judge:
         if intent is None:
             self._accuse("I2", record.at, f"{order} has no intent")
             return
-        if intent.created_at > record.at + self._terms.skew:
+        if intent.created_at > record.at + self._terms.grace:
             when = intent.created_at.isoformat()
             self._accuse("I2", record.at, f"{order}: its intent came only at {when}")
-        for name, sent, meant in _compared(order, record, intent):
+        for name, sent, meant in compared(order, record, intent, said.intents):
             if sent != meant:
                 text = f"{order}: {name} is {sent} on the wire, {meant} in the intent"
                 self._accuse("I2", record.at, text)
 
     def _judge_second_entry(self, order: Order) -> None:
-        if not order.is_entry or order.meaning is None:
+        if not order.is_entry:
             return
-        meaning = order.meaning
-        same = self._entries[meaning.session, meaning.symbol, meaning.bracket]
-        for earlier in same:
+        for earlier in self._entries.rivals(order):
             if not earlier.never_reached_the_market:
                 self._doubled.add(earlier)
                 text = f"{order} though {earlier} is not proven never transmitted"
                 self._accuse("I1", order.at, text)
                 break
-        same.append(order)
+        self._entries.add(order)
 
     def _watch_entry(self, order: Order, at: datetime) -> None:
         """Catch an earlier entry that comes alive after all beside its successor."""
-        if not order.is_entry or order.meaning is None or not _reached(order):
+        if order.client_id != self._terms.client_id:
             return
-        meaning = order.meaning
-        for other in self._entries[meaning.session, meaning.symbol, meaning.bracket]:
+        if not order.is_entry or not _reached(order):
+            return
+        for other in self._entries.rivals(order):
             pair = {order, other}
-            if other is not order and _reached(other) and not pair & self._doubled:
+            if _reached(other) and not pair & self._doubled:
                 self._doubled |= pair
                 self._accuse("I1", at, f"{order} and {other} both reached the market")
 
-    # --- what passes: I7, I4 --------------------------------------------------------
+    # --- what passes: I3 of a fill, I7, I4 -----------------------------------------
 
     def _plan(self, session: Session, now: datetime) -> None:
         """Put the instants at which *session* is judged on the agenda."""
@@ -239,16 +245,32 @@ class _Judge:
         parent_done = order.parent is None or order.parent.ended.now
         return parent_done and order.sign * books.position(order.key).now >= 0
 
+    def _judge_crossings(self, end: datetime) -> None:
+        alarms = () if self._testimony is None else self._testimony.alarms
+        for at, text in self._crossings.untold(alarms, end):
+            self._accuse("I3", at, text)
+
     def _judge_session(self, session: Session, due: datetime) -> None:
         for order in self._books.orders:
             if self._outlives(order, session):
                 self._accuse("I7", due, f"{order} outlives its session")
         remainder = self._flatness.remainder()
         self._flat[session.date] = not remainder
-        messages = () if self._testimony is None else self._testimony.messages
-        untold = self._flatness.unannounced(session, remainder, messages)
+        alarms = () if self._testimony is None else self._testimony.alarms
+        untold = self._flatness.unannounced(session, remainder, alarms)
         if untold is not None:
-            self._accuse("I4", due, f"not flat, and nobody was told of {untold}")
+            text = f"not flat, and nobody was told of {untold}{self._absence()}"
+            self._accuse("I4", due, text)
+
+    def _absence(self) -> str:
+        """Return since when our session is down: then the process may be dead.
+
+        Law I4 leaves that case to the switch outside, of which no evidence is here.
+        """
+        since = self._books.down_since.get(self._terms.client_id)
+        return (
+            "" if since is None else f"; our session is down since {since.isoformat()}"
+        )
 
     def _outlives(self, order: Order, session: Session) -> bool:
         if order.client_id != self._terms.client_id or not order.working:
@@ -265,28 +287,3 @@ class _Judge:
 
 def _reached(order: Order) -> bool:
     return order.released or order.filled.now != ZERO
-
-
-def _compared(
-    order: Order, record: Record, intent: Intent
-) -> list[tuple[str, object, object]]:
-    """Return what must agree: name, wire, intent; the terms only when first sent."""
-    fields: list[tuple[str, object, object]] = [
-        ("order id", order.order_id, intent.order_id),
-        ("account", record.fields.get("account"), intent.account),
-        ("side", record.text("side"), intent.side),
-        ("contract", order.key[1], intent.con_id),
-    ]
-    if record.event == "modified":
-        return fields
-    fields += [
-        ("quantity", record.number_of("quantity"), intent.quantity),
-        ("type", order.order_type, intent.order_type),
-    ]
-    if order.order_type == "LMT":
-        fields.append(
-            ("limit", record.number_or_none("limit_price"), intent.limit_price)
-        )
-    if order.order_type == "STP":
-        fields.append(("stop", record.number_or_none("stop_price"), intent.stop_price))
-    return fields

@@ -16,7 +16,10 @@ GRAMMAR = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What an order says of itself; part and attempt do not make it another."""
+    """What an order says of itself; part and attempt do not make it another.
+
+    It says nothing of who sent the order: that is the client id.
+    """
 
     session: date
     symbol: str

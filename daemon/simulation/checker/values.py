@@ -31,9 +31,9 @@ class Terms:
     """Whom the checker judges, and how strictly.
 
     *scope* `account` wants every position in *accounts* closed, `own` the balance of
-    our own executions; symbols that match a pattern of *ignore* may stay. Executions
-    of the last *grace* before an order count as not yet received by its sender.
-    *skew* is how far the journal's clock may be ahead of the gateway's.
+    our own executions as far as it is still held; symbols that match a pattern of
+    *ignore* may stay. Executions of the last *grace* before an order count as not yet
+    received by its sender; so far may the journal's clock be ahead of the gateway's.
     """
 
     client_id: int
@@ -41,7 +41,6 @@ class Terms:
     ignore: tuple[str, ...] = ()
     scope: Scope = "account"
     grace: timedelta = timedelta(seconds=2)
-    skew: timedelta = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
