@@ -221,16 +221,20 @@ def write_journal(
     ledger: Iterable[str],
     *,
     changes: dict[str, object] | None = None,
-    alerts: Sequence[tuple[str, str]] = (),
+    alerts: Sequence[tuple[str, ...]] = (),
+    severity: str = "alarm",
 ) -> Path:
     """Write the journal that fits *ledger*: an intent for each order of ours.
 
-    *changes* of column values go into every intent, *alerts* are (accepted at, body).
+    *changes* of column values go into every intent; *alerts* are messages of
+    *severity*: (accepted at, body) by telegram, or (accepted at, body, channel).
     """
+    refs = {None: None, 0: None}
     with closing(sqlite3.connect(path)) as db:
         db.executescript(SCHEMA)
         for record in map(json.loads, ledger):
             if record["event"] == "placed" and record["client_id"] == OURS:
+                refs[record["order_id"]] = record["order_ref"]
                 row = {
                     "order_ref": record["order_ref"],
                     "order_id": record["order_id"],
@@ -242,6 +246,11 @@ def write_journal(
                     "order_type": record["order_type"],
                     "limit_price": record["limit_price"],
                     "stop_price": record["stop_price"],
+                    "tif": record["tif"],
+                    "oca_group": record["oca_group"],
+                    "oca_type": record["oca_type"],
+                    "parent_ref": refs[record["parent_id"]],
+                    "transmit": record["transmit"],
                     "created_at": record["at"],
                 } | (changes or {})
                 names, marks = ", ".join(row), ", ".join("?" * len(row))
@@ -249,15 +258,15 @@ def write_journal(
                     f"INSERT OR IGNORE INTO intents({names}) VALUES ({marks})",  # noqa: S608 # our own names
                     tuple(row.values()),
                 )
-        for number, (accepted, body) in enumerate(alerts, start=1):
+        for number, (accepted, body, *channel) in enumerate(alerts, start=1):
             db.execute(
                 "INSERT INTO messages(at, severity, subject, body)"
-                " VALUES (?, 'alert', 'NOT FLAT', ?)",
-                (f"2026-02-19T{accepted}+00:00", body),
+                " VALUES (?, ?, 'NOT FLAT', ?)",
+                (f"2026-02-19T{accepted}+00:00", severity, body),
             )
             db.execute(
-                "INSERT INTO acceptances VALUES (?, 'telegram', ?)",
-                (number, f"2026-02-19T{accepted}+00:00"),
+                "INSERT INTO acceptances VALUES (?, ?, ?)",
+                (number, *(channel or ["telegram"]), f"2026-02-19T{accepted}+00:00"),
             )
         db.commit()
     return path
@@ -453,12 +462,64 @@ def test_a_second_attempt_while_the_first_is_held_untransmitted_breaks_i1() -> N
     ) == ["I1"]
 
 
-def test_an_entry_of_another_client_for_the_same_row_breaks_i1() -> None:
-    assert during_the_day(
+def test_an_entry_under_our_reference_by_another_client_is_not_ours() -> None:
+    foreign = entry("14:34:00", 7, client_id=11, account="U7654321")
+    assert not during_the_day(
+        foreign, released("14:34:00", 7), entry("14:35:00", 1), released("14:35:00", 1)
+    )
+    assert not during_the_day(
         entry("14:35:00", 1),
         released("14:35:00", 1),
         entry("14:40:00", 7, client_id=11),
-    ) == ["I1"]
+        released("14:40:00", 7),
+        executed("14:41:00", 7, "BUY", 100, 100, client_id=11),
+    )
+
+
+def test_an_entry_whose_row_is_in_doubt_breaks_i1() -> None:
+    # Nobody can say that it is not the second one of the row.
+    second = entry("14:40:00", 7, order_ref="ibkrd:20260219:BLCO:A:EN:x")
+    first = [entry("14:35:00", 1), *released("14:35:00", 1)]
+    assert during_the_day(first, second) == ["I1"]
+    assert during_the_day(second, entry("14:41:00", 8), released("14:41:00", 8)) == [
+        "I1"
+    ]
+
+
+def test_a_nameless_entry_alone_or_in_another_contract_is_one_entry() -> None:
+    nameless = entry("14:40:00", 7, "LH:A:EN", order_ref="by hand")
+    assert not during_the_day(entry("14:35:00", 1), nameless)
+
+
+def test_a_nameless_entry_of_another_day_is_not_of_this_row() -> None:
+    early = [entry("02:00:00", 7, order_ref="by hand"), *released("02:00:00", 7)]
+    late = [session(), entry("14:35:00", 1), *released("14:35:00", 1)]
+    assert not laws(judge([*early, *late], until="20:30:00"))
+
+
+def test_a_nameless_purchase_that_covers_a_short_is_no_entry() -> None:
+    cover = sent("14:40:00", 7, "BLCO:X:MKT", "BUY", 100, order_ref="by hand")
+    assert not during_the_day(
+        entry("14:31:00", 1),
+        released("14:31:00", 1),
+        closed("14:32:00", 1),
+        holds("14:33:00", -100),
+        cover,
+    )
+    flat = during_the_day(
+        entry("14:31:00", 1), released("14:31:00", 1), closed("14:32:00", 1), cover
+    )
+    assert flat == ["I1"]
+
+
+def test_an_entry_of_bracket_x_is_an_entry_too() -> None:
+    first = [entry("14:35:00", 1, "BLCO:X:EN"), *released("14:35:00", 1)]
+    assert during_the_day(first, entry("14:40:00", 7, "BLCO:X:EN:2")) == ["I1"]
+    assert not during_the_day(
+        entry("14:35:00", 1, "BLCO:X:EN"),
+        error("14:35:01", 1, 201),
+        entry("14:40:00", 7, "BLCO:X:EN:2"),
+    )
 
 
 def test_a_part_of_an_entry_is_a_second_entry_and_breaks_i1() -> None:
@@ -573,15 +634,20 @@ def test_an_order_without_a_reference_breaks_i2(tmp_path: Path) -> None:
 
 def test_an_intent_that_came_after_the_order_breaks_i2(tmp_path: Path) -> None:
     texts = broken_by(
-        tmp_path, entry("14:35:00", 1), created_at="2026-02-19T14:35:00.002000+00:00"
+        tmp_path, entry("14:35:00", 1), created_at="2026-02-19T14:35:02.001000+00:00"
     )
     assert len(texts) == 1
-    assert "its intent came only at 2026-02-19T14:35:00.002000+00:00" in texts[0]
+    assert "its intent came only at 2026-02-19T14:35:02.001000+00:00" in texts[0]
 
 
 @pytest.mark.parametrize(
     "created_at",
-    ["2026-02-19T14:35:00+00:00", "2026-02-19T09:35:00-05:00", "2026-02-19 14:34:59"],
+    [
+        "2026-02-19T14:35:00+00:00",
+        "2026-02-19T09:35:00-05:00",
+        "2026-02-19 14:34:59",
+        "2026-02-19T14:35:02+00:00",  # the host's clock is two seconds ahead
+    ],
 )
 def test_an_intent_of_the_same_instant_or_earlier_is_lawful(
     tmp_path: Path, created_at: str
@@ -599,6 +665,23 @@ def test_an_intent_of_the_same_instant_or_earlier_is_lawful(
         ({"con_id": 5}, "contract is 11 on the wire, 5 in the intent"),
         ({"order_type": "MKT"}, "type is LMT on the wire, MKT in the intent"),
         ({"limit_price": "16.01"}, "limit is 16 on the wire, 16.01 in the intent"),
+        ({"stop_price": "15"}, "stop is None on the wire, 15 in the intent"),
+        ({"tif": "GTC"}, "tif is DAY on the wire, GTC in the intent"),
+        ({"transmit": 0}, "transmit is True on the wire, False in the intent"),
+        ({"oca_group": "a"}, "oca group is  on the wire, a in the intent"),
+        ({"oca_type": 2}, "oca type is 0 on the wire, 2 in the intent"),
+        (
+            {"parent_ref": "ibkrd:20260219:BLCO:A:XX"},
+            "parent is 0 on the wire, ibkrd:20260219:BLCO:A:XX in the intent",
+        ),
+        (
+            {"good_till": "2026-02-19T20:30:00+00:00"},
+            "good till is None on the wire, 2026-02-19 20:30:00+00:00 in the intent",
+        ),
+        (
+            {"good_after": "2026-02-19T20:30:00+00:00"},
+            "good after is None on the wire, 2026-02-19 20:30:00+00:00 in the intent",
+        ),
     ],
 )
 def test_an_order_that_differs_from_its_intent_breaks_i2(
@@ -623,15 +706,80 @@ def test_the_same_price_spelled_otherwise_is_lawful(tmp_path: Path) -> None:
     assert not broken_by(tmp_path, entry("14:35:00", 1), limit_price="16.00")
 
 
-def test_a_modification_needs_the_intent_but_may_change_the_terms(
-    tmp_path: Path,
+def test_instants_on_the_wire_are_the_intents_to_the_second(tmp_path: Path) -> None:
+    wire = {"tif": "GTD", "good_till": "20260219-20:30:00"}
+    meant = "2026-02-19T15:30:00.400000-05:00"
+    assert not broken_by(tmp_path, entry("14:35:00", 1, **wire), good_till=meant)
+
+
+@pytest.mark.parametrize("written", ["20260219-20:30:01", "tonight"])
+def test_another_instant_than_the_intents_breaks_i2(
+    tmp_path: Path, written: str
 ) -> None:
+    order = entry("14:35:00", 1, tif="GTD", good_till=written)
+    meant = "2026-02-19T20:30:00+00:00"
+    assert len(broken_by(tmp_path, order, good_till=meant)) == 1
+
+
+def test_a_bracket_as_it_was_meant_is_lawful(tmp_path: Path) -> None:
+    assert not broken_by(tmp_path, bracket_sent("14:35:00", 100, "A", 1))
+
+
+def test_a_child_of_another_parent_breaks_i2(tmp_path: Path) -> None:
+    meant = written(bracket_sent("14:35:00", 100, "A", 1))
+    journal = write_journal(tmp_path / "journal.sqlite", meant)
+    done = [one.replace('"parent_id": 1', '"parent_id": 0') for one in meant]
+    texts = [
+        one.text
+        for one in judge(done, journal=journal, until="14:35:00").violations
+        if one.law == "I2"
+    ]
+    assert ["parent is 0 on the wire, 1 in the intent" in text for text in texts] == [
+        True,
+        True,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"quantity": "9000"}, "quantity is 9000 on the wire, 100 in the intent"),
+        ({"limit_price": "17"}, "limit is 17 on the wire, 16 in the intent"),
+        ({"tif": "GTC"}, "tif is GTC on the wire, DAY in the intent"),
+        ({"order_type": "MKT"}, "type is MKT on the wire, LMT in the intent"),
+    ],
+)
+def test_a_modification_without_a_new_intent_breaks_i2(
+    tmp_path: Path, changed: dict[str, object], said: str
+) -> None:
+    modified = entry("14:40:00", 1, event="modified", **changed)
+    texts = broken_by(tmp_path, entry("14:35:00", 1), released("14:35:00", 1), modified)
+    assert len(texts) == 1
+    assert said in texts[0]
+
+
+def test_an_order_sent_again_as_it_was_is_lawful(tmp_path: Path) -> None:
     assert not broken_by(
         tmp_path,
         entry("14:35:00", 1),
         released("14:35:00", 1),
-        entry("14:40:00", 1, event="modified", quantity=50),
+        entry("14:40:00", 1, event="modified", limit_price="16.00"),
     )
+
+
+def test_a_nameless_order_of_ours_is_judged_by_i2_and_i11(tmp_path: Path) -> None:
+    nameless = {"order_ref": "by hand", "account": "U7654321"}
+    ledger = written(entry("14:35:00", 1, **nameless))
+    journal = write_journal(tmp_path / "journal.sqlite", [])
+    verdict = judge(ledger, journal=journal, until="20:30:00")
+    assert sorted(laws(verdict)) == ["I11", "I2"]
+
+
+def test_our_reference_from_another_client_needs_no_intent(tmp_path: Path) -> None:
+    foreign = {"client_id": FOREIGN, "account": "U7654321"}
+    ledger = written(entry("14:35:00", 1, **foreign), moc("14:36:00", 2, 9, **foreign))
+    journal = write_journal(tmp_path / "journal.sqlite", [])
+    assert not laws(judge(ledger, journal=journal, until="20:30:00"))
 
 
 def test_orders_of_other_clients_need_no_intent(tmp_path: Path) -> None:
@@ -977,16 +1125,160 @@ def test_a_corrected_execution_counts_once() -> None:
     )
 
 
+# --- I3: what crossed all the same ---------------------------------------------
+
+
+def moc_twice() -> list[str]:
+    """Return a day on which a market-on-close of ours is executed twice."""
+    return written(
+        holds("14:31:00", 100),
+        moc("20:40:00", 50, 100),
+        released("20:40:00", 50),
+        executed("21:00:04", 50, "SELL", 100, 0, exec_id="a.01"),
+        status("21:00:04", 50, "Filled", 100, 0),
+        executed("21:00:05", 50, "SELL", 60, -60, exec_id="b.01"),
+        executed("21:00:06", 50, "SELL", 40, -100, exec_id="c.01"),
+        executed("21:03:00", 70, "BUY", 100, 0, client_id=FOREIGN),
+    )
+
+
+def test_a_fill_of_ours_across_zero_that_nobody_was_told_of_breaks_i3(
+    tmp_path: Path,
+) -> None:
+    (violation,) = left_over(tmp_path, moc_twice()).violations
+    assert str(violation) == (
+        "I3 2026-02-19T21:00:05+00:00 a fill of ours took BLCO from 0 to -60,"
+        " and nobody was told by 2026-02-19T21:01:05+00:00"
+    )
+
+
+def test_a_fill_of_ours_across_zero_without_a_journal_breaks_i3() -> None:
+    assert laws(judge(moc_twice())) == ["I3"]
+
+
+@pytest.mark.parametrize("accepted", ["21:00:05", "21:01:05"])
+def test_a_crossing_told_within_a_minute_is_lawful(
+    tmp_path: Path, accepted: str
+) -> None:
+    alarm = (accepted, "BLCO: short, look at it")
+    assert not laws(left_over(tmp_path, moc_twice(), alarm))
+
+
+@pytest.mark.parametrize(
+    ("accepted", "body"),
+    [
+        ("21:01:06", "BLCO: short"),
+        ("21:00:04", "BLCO: short"),
+        ("21:00:30", "LH: short"),
+        ("21:00:30", "BLCO.X: short"),
+    ],
+)
+def test_a_crossing_told_late_or_of_another_symbol_breaks_i3(
+    tmp_path: Path, accepted: str, body: str
+) -> None:
+    assert laws(left_over(tmp_path, moc_twice(), (accepted, body))) == ["I3"]
+
+
+@pytest.mark.parametrize("severity", ["info", "warning"])
+def test_only_an_alarm_tells_of_a_crossing(tmp_path: Path, severity: str) -> None:
+    told = ("21:00:30", "BLCO: short")
+    assert laws(left_over(tmp_path, moc_twice(), told, severity=severity)) == ["I3"]
+
+
+def test_a_crossing_whose_minute_is_not_over_is_not_judged() -> None:
+    assert not laws(judge(moc_twice(), until="21:01:04"))
+
+
+def test_an_overfill_that_turns_the_position_breaks_i3() -> None:
+    assert during_the_day(
+        holds("14:31:00", 100),
+        sent("15:00:00", 50, "BLCO:X:MKT", "SELL", 100),
+        released("15:00:00", 50),
+        executed("15:00:01", 50, "SELL", 130, -30),
+        status("15:00:01", 50, "Filled", 130, 0),
+    ) == ["I3"]
+
+
+def test_our_exit_after_the_owner_sold_by_hand_breaks_i3() -> None:
+    assert during_the_day(
+        holds("14:31:00", 100),
+        sent("15:00:00", 50, "BLCO:X:MKT", "SELL", 100),
+        released("15:00:00", 50),
+        executed("15:00:01", 70, "SELL", 100, 0, client_id=FOREIGN),
+        executed("15:00:02", 50, "SELL", 100, -100),
+        status("15:00:02", 50, "Filled", 100, 0),
+    ) == ["I3"]
+
+
+def test_an_entry_that_turns_a_short_breaks_i3() -> None:
+    assert during_the_day(
+        entry("14:35:00", 1),
+        released("14:35:00", 1),
+        executed("14:36:00", 70, "SELL", 30, -30, client_id=FOREIGN),
+        executed("14:37:00", 1, "BUY", 100, 70),
+        status("14:37:00", 1, "Filled", 100, 0),
+    ) == ["I3"]
+
+
+def test_a_correction_that_takes_shares_away_after_their_sale_breaks_i3() -> None:
+    assert during_the_day(
+        entry("14:35:00", 1),
+        released("14:35:00", 1),
+        executed("14:36:00", 1, "BUY", 100, 100, exec_id="e0d5.01.01"),
+        status("14:36:00", 1, "Filled", 100, 0),
+        sent("15:00:00", 50, "BLCO:X:MKT", "SELL", 100),
+        released("15:00:00", 50),
+        executed("15:00:01", 50, "SELL", 100, 0),
+        status("15:00:01", 50, "Filled", 100, 0),
+        executed("15:00:02", 1, "BUY", 90, -10, exec_id="e0d5.01.02"),
+    ) == ["I3"]
+
+
+def test_a_second_crossing_after_the_first_was_mended_counts_again() -> None:
+    again = sent("15:30:00", 51, "BLCO:X:MKT:2", "SELL", 100)
+    assert during_the_day(
+        holds("14:31:00", 100),
+        sent("15:00:00", 50, "BLCO:X:MKT", "SELL", 100),
+        released("15:00:00", 50),
+        executed("15:00:01", 50, "SELL", 130, -30),
+        status("15:00:01", 50, "Filled", 130, 0),
+        executed("15:10:00", 70, "BUY", 130, 100, client_id=FOREIGN),
+        again,
+        released("15:30:00", 51),
+        executed("15:30:01", 51, "SELL", 101, -1),
+        status("15:30:01", 51, "Filled", 101, 0),
+    ) == ["I3", "I3"]
+
+
+def test_a_short_of_somebody_elses_is_not_our_crossing() -> None:
+    assert not during_the_day(
+        executed("14:36:00", 70, "SELL", 30, -30, client_id=FOREIGN)
+    )
+
+
+def test_an_exit_down_to_zero_and_an_entry_from_zero_cross_nothing() -> None:
+    assert not during_the_day(
+        entered(),
+        executed("15:00:00", 2, "SELL", 100, 0),
+        status("15:00:00", 2, "Filled", 100, 0),
+        closed("15:00:01", 3),
+    )
+
+
 # --- I4 and flatness -----------------------------------------------------------
 
 
 def left_over(
     tmp_path: Path,
     ledger: Sequence[str],
-    *alerts: tuple[str, str],
+    *alerts: tuple[str, ...],
     until: str = "21:30:00",
+    severity: str = "alarm",
 ) -> Verdict:
-    journal = write_journal(tmp_path / "journal.sqlite", ledger, alerts=alerts)
+    tmp_path.mkdir(exist_ok=True)
+    journal = write_journal(
+        tmp_path / "journal.sqlite", ledger, alerts=alerts, severity=severity
+    )
     return judge(ledger, journal=journal, until=until)
 
 
@@ -1063,6 +1355,140 @@ def test_an_alert_that_no_channel_accepted_counts_nothing(tmp_path: Path) -> Non
         db.execute("DELETE FROM acceptances")
         db.commit()
     assert laws(judge(ledger, journal=journal)) == ["I4"]
+
+
+@pytest.mark.parametrize("severity", ["info", "warning"])
+def test_only_an_alarm_tells_of_what_is_left(tmp_path: Path, severity: str) -> None:
+    ledger = written(CARRIED)
+    told = ("20:49:00", ALERT)
+    assert laws(left_over(tmp_path / "a", ledger, told, severity=severity)) == ["I4"]
+    assert not laws(left_over(tmp_path / "b", ledger, told, severity="alarm"))
+
+
+def test_all_is_well_does_not_tell_of_what_is_left(tmp_path: Path) -> None:
+    # No print in the auction: "working" was said of the order that never traded.
+    ledger = written(
+        holds("14:31:00", 181),
+        moc("20:40:00", 50, 181),
+        released("20:40:00", 50),
+        status("21:04:00", 50, "Cancelled", 0, 181),
+    )
+    well = ("20:40:13", "SELL 181 BLCO MOC: working")
+    assert laws(left_over(tmp_path / "a", ledger, well, severity="info")) == ["I4"]
+    assert laws(left_over(tmp_path / "b", ledger, well)) == ["I4"]
+    told = ("21:04:30", "BLCO 181 did not trade")
+    assert not laws(left_over(tmp_path / "c", ledger, well, told))
+
+
+def test_an_alarm_before_the_cause_tells_nothing(tmp_path: Path) -> None:
+    refused = written(
+        holds("14:31:00", 181),
+        moc("20:40:00", 50, 181),
+        error("20:40:01", 50, 383),
+    )
+    assert laws(left_over(tmp_path / "a", refused, ("20:40:00", "BLCO 181"))) == ["I4"]
+    assert not laws(left_over(tmp_path / "b", refused, ("20:40:01", "BLCO 181")))
+
+
+def test_an_alarm_of_the_bare_part_tells_not_of_what_fails_later(
+    tmp_path: Path,
+) -> None:
+    ledger = written(
+        holds("14:31:00", 181),
+        moc("20:40:00", 50, 100),
+        released("20:40:00", 50),
+        status("21:04:00", 50, "Cancelled", 0, 100),
+    )
+    part, whole = ("20:49:00", "BLCO 81 bare"), ("21:04:30", "BLCO 181 left")
+    assert laws(left_over(tmp_path / "a", ledger, part)) == ["I4"]
+    assert not laws(left_over(tmp_path / "b", ledger, part, whole))
+    again = ("21:04:30", "BLCO 81 left")
+    assert laws(left_over(tmp_path / "c", ledger, part, again)) == ["I4"]
+
+
+def test_an_alarm_before_the_bell_tells_not_of_an_order_that_never_prints(
+    tmp_path: Path,
+) -> None:
+    ledger = written(
+        holds("14:31:00", 181), moc("20:40:00", 50, 181), released("20:40:00", 50)
+    )
+    # The order that lives on is a breach of its own.
+    early, late = ("20:40:13", "BLCO 181: working"), ("21:05:30", "BLCO 181 left")
+    assert laws(left_over(tmp_path / "a", ledger, early)) == ["I7", "I4"]
+    assert laws(left_over(tmp_path / "b", ledger, early, late)) == ["I7"]
+
+
+def test_what_was_told_stays_told_when_a_last_attempt_fails(tmp_path: Path) -> None:
+    ledger = written(
+        holds("14:31:00", 181),
+        moc("20:49:00", 50, 181),
+        released("20:49:00", 50),
+        status("20:55:00", 50, "Cancelled", 0, 181),
+    )
+    assert not laws(left_over(tmp_path, ledger, ("20:48:30", "BLCO 181 bare")))
+
+
+def test_shares_that_come_late_without_an_order_are_told_within_a_minute(
+    tmp_path: Path,
+) -> None:
+    ledger = written(holds("20:55:00", 181))
+    assert not laws(left_over(tmp_path / "a", ledger, ("20:55:59", "BLCO 181")))
+    assert laws(left_over(tmp_path / "b", ledger, ("20:56:01", "BLCO 181"))) == ["I4"]
+
+
+def test_an_overfill_at_the_bell_is_told_within_a_minute(tmp_path: Path) -> None:
+    ledger = written(
+        holds("14:31:00", 100),
+        moc("20:40:00", 50, 100),
+        released("20:40:00", 50),
+        executed("21:00:04", 50, "SELL", 130, -30),
+        status("21:00:04", 50, "Filled", 130, 0),
+    )
+    assert not laws(left_over(tmp_path / "a", ledger, ("21:01:00", "BLCO short 30")))
+    assert laws(left_over(tmp_path / "b", ledger, ("21:02:00", "BLCO short 30"))) == [
+        "I3",
+        "I4",
+    ]
+
+
+def test_the_logs_acceptance_counts_only_where_the_log_is_alone(
+    tmp_path: Path,
+) -> None:
+    ledger = written(CARRIED)
+    logged = ("20:49:00", ALERT, "log")
+    other = ("14:40:00", "good morning", "telegram")
+    assert not laws(left_over(tmp_path / "a", ledger, logged))
+    assert laws(left_over(tmp_path / "b", ledger, logged, other)) == ["I4"]
+    heard = ("20:49:00", ALERT, "telegram")
+    assert not laws(left_over(tmp_path / "c", ledger, logged, other, heard))
+
+
+def test_an_alarm_that_the_log_had_in_time_and_telegram_late_breaks_i4(
+    tmp_path: Path,
+) -> None:
+    ledger = written(CARRIED)
+    journal = write_journal(
+        tmp_path / "journal.sqlite", ledger, alerts=[("20:49:00", ALERT, "log")]
+    )
+    with closing(sqlite3.connect(journal)) as db:
+        late = "2026-02-19T20:51:00+00:00"
+        db.execute("INSERT INTO acceptances VALUES (1, 'telegram', ?)", (late,))
+        db.commit()
+    assert laws(judge(ledger, journal=journal)) == ["I4"]
+
+
+def test_a_session_that_was_down_is_named_and_stays_a_violation(
+    tmp_path: Path,
+) -> None:
+    up = line("14:32:00", "connected", client_id=OURS)
+    down = line("19:00:00", "disconnected", client_id=OURS)
+    (dead,) = left_over(tmp_path / "a", written(CARRIED, up, down)).violations
+    assert dead.law == "I4"
+    assert dead.text.endswith("our session is down since 2026-02-19T19:00:00+00:00")
+    back = line("20:30:00", "connected", client_id=OURS)
+    (alive,) = left_over(tmp_path / "b", written(CARRIED, up, down, back)).violations
+    assert alive.law == "I4"
+    assert "down" not in alive.text
 
 
 def test_what_was_told_and_then_partly_sold_is_lawful(tmp_path: Path) -> None:
@@ -1214,6 +1640,44 @@ def test_scope_own_asks_for_our_own_executions_only() -> None:
     assert judge(ledger, scope="own", until="21:05:00").flat == {DAY: True}
     held = judge([*ledger, *bought, filled], scope="own", until="21:05:00")
     assert held.flat == {DAY: False}
+
+
+def owned(*later: Iterable[str] | str) -> dict[date, bool]:
+    """Return whether we are flat after a purchase of 100 and what came *later*."""
+    bought = [
+        entry("14:35:00", 1),
+        *released("14:35:00", 1),
+        *executed("14:36:00", 1, "BUY", 100, 170),
+        status("14:36:00", 1, "Filled", 100, 0),
+    ]
+    ledger = written(holds("14:31:00", 70), bought, *later)
+    return judge(ledger, scope="own", until="21:05:00").flat
+
+
+def test_scope_own_asks_not_for_what_the_owner_sold_by_hand() -> None:
+    sold_all = executed("16:00:00", 70, "SELL", 170, 0, client_id=FOREIGN)
+    assert owned(sold_all) == {DAY: True}
+    turned = executed("16:00:00", 70, "SELL", 200, -30, client_id=FOREIGN)
+    assert owned(turned) == {DAY: True}
+    sold_most = executed("16:00:00", 70, "SELL", 169, 1, client_id=FOREIGN)
+    assert owned(sold_most) == {DAY: False}
+    assert owned() == {DAY: False}
+
+
+def test_scope_own_asks_for_what_is_still_there(tmp_path: Path) -> None:
+    ledger = written(
+        entry("14:35:00", 1),
+        released("14:35:00", 1),
+        executed("14:36:00", 1, "BUY", 100, 100),
+        status("14:36:00", 1, "Filled", 100, 0),
+        executed("16:00:00", 70, "SELL", 40, 60, client_id=FOREIGN),
+    )
+    alerts = [("20:49:00", "BLCO 60 will not close")]
+    journal = write_journal(tmp_path / "a.sqlite", ledger, alerts=alerts)
+    assert not laws(judge(ledger, journal=journal, scope="own"))
+    alerts = [("20:49:00", "BLCO 100 will not close")]
+    journal = write_journal(tmp_path / "b.sqlite", ledger, alerts=alerts)
+    assert laws(judge(ledger, journal=journal, scope="own")) == ["I4"]
 
 
 # --- I7 ------------------------------------------------------------------------

@@ -210,7 +210,7 @@ class Books:
             order.parent = parents[-1]
             order.parent.children.append(order)
         held = self.position(order.key).now
-        order.opens = order.sign > 0 and held >= 0 and order.parent is None
+        order.opens = order.sign > 0 and held >= 0
         self.symbols[order.key[1]] = order.symbol
         self.orders.append(order)
         self.placed_in[order.key] = [

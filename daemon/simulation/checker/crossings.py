@@ -32,31 +32,24 @@ class Crossings:
     """Positions that a fill of ours took across zero.
 
     A fill crosses if it ends on its own side of zero and began on the other; one of
-    an exit also if it began at zero, because an exit opens nothing. From then until
-    the position is back at zero, further fills are the same crossing.
+    an exit also if it began at zero, because an exit opens nothing. Fills that lead
+    further away from zero are no new crossing.
     """
 
     def __init__(self, terms: Terms, books: Books) -> None:
         self._terms = terms
         self._books = books
         self._found: list[_Crossing] = []
-        self._wrong: dict[Key, int] = {}
-        """The side of zero on which a crossing left the position."""
 
     def hear(self, number: int, record: Record, key: Key) -> None:
-        """Look at what record *number* did to the position of *key*."""
+        """Look at what the execution in record *number* did to *key*'s position."""
         position = self._books.position(key)
         before, now = position.at(number - 1), position.now
-        if now * self._wrong.get(key, 0) <= 0:
-            self._wrong.pop(key, None)
-        if record.event != "executed" or key in self._wrong:
-            return
         if record.whole("client_id") != self._terms.client_id:
             return
         side = 1 if now > before else -1
         from_zero = before == ZERO and not self._opens(record, side)
         if now * side > 0 and (before * side < 0 or from_zero):
-            self._wrong[key] = side
             symbol = self._books.symbols[key[1]]
             self._found.append(_Crossing(record.at, symbol, before, now))
 

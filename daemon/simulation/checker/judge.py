@@ -95,7 +95,8 @@ class _Judge:
         if record.event in {"executed", "position"}:
             key = (record.text("account"), record.whole("con_id"))
             self._flatness.weigh(key, record.at)
-            self._crossings.hear(number, record, key)
+            if record.event == "executed":
+                self._crossings.hear(number, record, key)
         for order in concerned:
             self._watch_entry(order, record.at)
             self._watch_exit(order, record.at)
