@@ -34,7 +34,7 @@ schedule: $(VENV)/run.stamp
 
 test: lint
 	@echo 'not run here: tests/oracles, which need the official clients: make test-oracles'
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 4
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check $(SOURCES)
