@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 
 import structlog
 
@@ -16,6 +17,7 @@ from daemon.core.model import (
     Commission,
     CompletedOrder,
     Fill,
+    Leg,
     LinkChange,
     Message,
     Notice,
@@ -259,9 +261,10 @@ class OrderBook:
             self._wake()
             return
         after = lifecycle.advance(record, event)
+        self._store(record, after)
         if isinstance(event, Fill) and after != record:
             self._log_fill(record, event)
-        self._store(record, after)
+            self._watch_crossing(after)
 
     def _notice(self, notice: Notice) -> None:
         known = self._by_id.get(OrderId(notice.order_id))
@@ -317,6 +320,26 @@ class OrderBook:
             return True
         until = self._expected.get(ref)
         return until is not None and self._clock.now() < until
+
+    def _watch_crossing(self, record: OrderRecord) -> None:
+        """Alarm exits that sold more than their entry bought (I3, C2).
+
+        The broker may work an exit at its full size after the entry's first shares.
+        """
+        ref = refs.parse(record.order_ref)
+        if ref is None or ref.leg not in _EXITS:
+            return
+        bought = sold = Decimal(0)
+        for other in self.orders(record.session).values():
+            mate = refs.parse(other.order_ref)
+            if mate is None or (mate.symbol, mate.bracket) != (ref.symbol, ref.bracket):
+                continue
+            if mate.leg is Leg.ENTRY:
+                bought += other.filled
+            elif mate.leg in _EXITS:
+                sold += other.filled
+        if sold > bought:
+            self._tell(_oversold(record, sold - bought))
 
     def _log_fill(self, record: OrderRecord, fill: Fill) -> None:
         log.info(
@@ -380,6 +403,7 @@ class OrderBook:
         self._changed = asyncio.Event()
 
 
+_EXITS = frozenset({Leg.TAKE_PROFIT, Leg.STOP_LOSS, Leg.TIMED_EXIT})
 _QUIET = frozenset(
     {
         notices.Disposition.NOTICE,
@@ -405,6 +429,17 @@ def _doubtful(record: OrderRecord) -> Message:
         f"{order.contract.symbol}: order of unknown fate ({record.code})",
         f"{record.order_ref}: {order.side} {order.quantity}: {record.code} "
         f"{record.text}\nIt is not sent again; look in TWS.",
+    )
+
+
+def _oversold(record: OrderRecord, shares: Decimal) -> Message:
+    symbol = record.order.contract.symbol
+    return Message(
+        Severity.ALARM,
+        f"{symbol}: {shares} shares sold beyond the entry",
+        f"{record.order_ref}: the broker executed an exit for {shares} shares of "
+        f"{symbol} that its entry had not bought. What stays short is bought back at "
+        "the close; look in TWS now.",
     )
 
 

@@ -578,3 +578,29 @@ async def test_a_forgotten_session_is_read_again_when_asked_for(bench) -> None:
     assert (bench.state(EN), bench.state(SL)) == (S.FILLED, S.CANCELLED)
     bench.take(fill())  # told again by the gateway
     assert bench.state() is S.FILLED
+
+
+def sale(exec_id: str, shares: int) -> Fill:
+    return fill(
+        exec_id,
+        shares,
+        order_ref=SL,
+        order_id=OrderId(6),
+        perm_id=PermId(900006),
+        side=Side.SELL,
+    )
+
+
+def test_an_exit_that_sells_more_than_its_entry_bought_is_told(bench) -> None:
+    """C2, I3: the broker may work an exit at full size after the first shares."""
+    bench.take(fill("0000e1a1.01.01", 2), sale("0000e1a2.01.01", 17))
+    (message,) = bench.told
+    assert (message.severity, message.subject) == (
+        Severity.ALARM,
+        "BLCO: 15 shares sold beyond the entry",
+    )
+
+
+def test_an_exit_that_sells_what_its_entry_bought_is_no_news(bench) -> None:
+    bench.take(fill("0000e1a1.01.01", 181), sale("0000e1a2.01.01", 181))
+    assert bench.told == []
