@@ -35,6 +35,8 @@ schedule: $(VENV)/run.stamp
 test: lint
 	@echo 'not run here: tests/oracles, which need the official clients: make test-oracles'
 	$(BIN)/pytest -n 4
+	@echo 'not run here: tests/oracles, because the official API clients own one import name'
+	@echo 'and live in environments of their own: make test-oracles'
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check $(SOURCES)
