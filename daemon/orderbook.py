@@ -13,6 +13,7 @@ import structlog
 from daemon.core import lifecycle, notices, refs
 from daemon.core.exposure import is_closing
 from daemon.core.model import (
+    Bracket,
     BrokerEvent,
     Commission,
     CompletedOrder,
@@ -264,7 +265,7 @@ class OrderBook:
         self._store(record, after)
         if isinstance(event, Fill) and after != record:
             self._log_fill(record, event)
-            self._watch_crossing(after)
+            self._watch_crossing(after, event)
 
     def _notice(self, notice: Notice) -> None:
         known = self._by_id.get(OrderId(notice.order_id))
@@ -321,25 +322,41 @@ class OrderBook:
         until = self._expected.get(ref)
         return until is not None and self._clock.now() < until
 
-    def _watch_crossing(self, record: OrderRecord) -> None:
-        """Alarm exits that sold more than their entry bought (I3, C2).
+    def _watch_crossing(self, record: OrderRecord, fill: Fill) -> None:
+        """Alarm what the broker forces across zero (I3, C2).
 
-        The broker may work an exit at its full size after the entry's first shares.
+        It may work an exit at full size after the entry's first shares, and fill the
+        rest of the entry into the short that came of it.
         """
         ref = refs.parse(record.order_ref)
-        if ref is None or ref.leg not in _EXITS:
+        if ref is None:
             return
-        bought = sold = Decimal(0)
-        for other in self.orders(record.session).values():
-            mate = refs.parse(other.order_ref)
-            if mate is None or (mate.symbol, mate.bracket) != (ref.symbol, ref.bracket):
+        net = self._bracket_shares(record.session, ref.symbol)
+        if ref.leg in _EXITS:
+            beyond = -self._bracket_shares(record.session, ref.symbol, ref.bracket)
+            if beyond > 0:
+                self._tell(_oversold(record, beyond))
+        elif ref.leg is Leg.ENTRY and net - fill.quantity < 0 < net:
+            self._tell(_turned(record, net))
+
+    def _bracket_shares(
+        self, session: date, symbol: str, bracket: Bracket | None = None
+    ) -> Decimal:
+        """Return the shares that entries bought less those that exits sold."""
+        net = Decimal(0)
+        for other in self.orders(session).values():
+            ref = refs.parse(other.order_ref)
+            if (
+                ref is None
+                or ref.symbol != symbol
+                or bracket not in {None, ref.bracket}
+            ):
                 continue
-            if mate.leg is Leg.ENTRY:
-                bought += other.filled
-            elif mate.leg in _EXITS:
-                sold += other.filled
-        if sold > bought:
-            self._tell(_oversold(record, sold - bought))
+            if ref.leg is Leg.ENTRY:
+                net += other.filled
+            elif ref.leg in _EXITS:
+                net -= other.filled
+        return net
 
     def _log_fill(self, record: OrderRecord, fill: Fill) -> None:
         log.info(
@@ -440,6 +457,16 @@ def _oversold(record: OrderRecord, shares: Decimal) -> Message:
         f"{record.order_ref}: the broker executed an exit for {shares} shares of "
         f"{symbol} that its entry had not bought. What stays short is bought back at "
         "the close; look in TWS now.",
+    )
+
+
+def _turned(record: OrderRecord, net: Decimal) -> Message:
+    symbol = record.order.contract.symbol
+    return Message(
+        Severity.ALARM,
+        f"{symbol}: an entry filled into a short",
+        f"{record.order_ref}: {symbol} was short by an exit that sold too much; the "
+        f"entry's late fill makes it long by {net}. The close takes care of it.",
     )
 
 

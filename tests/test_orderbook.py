@@ -604,3 +604,15 @@ def test_an_exit_that_sells_more_than_its_entry_bought_is_told(bench) -> None:
 def test_an_exit_that_sells_what_its_entry_bought_is_no_news(bench) -> None:
     bench.take(fill("0000e1a1.01.01", 181), sale("0000e1a2.01.01", 181))
     assert bench.told == []
+
+
+def test_an_entry_that_fills_into_the_short_of_its_exit_is_told(bench) -> None:
+    bench.take(
+        fill("0000e1a1.01.01", 2),
+        sale("0000e1a2.01.01", 17),
+        fill("0000e1a1.02.01", 20),
+    )
+    assert [message.subject for message in bench.told] == [
+        "BLCO: 15 shares sold beyond the entry",
+        "BLCO: an entry filled into a short",
+    ]
