@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import structlog
 
-from daemon.core import lifecycle, notices, refs
+from daemon.core import lifecycle, notices, order_messages, refs
 from daemon.core.exposure import is_closing
 from daemon.core.model import (
     Bracket,
@@ -28,7 +28,6 @@ from daemon.core.model import (
     OrderState,
     OrderUpdate,
     PermId,
-    Severity,
     Snapshot,
     WorkingOrder,
 )
@@ -282,7 +281,7 @@ class OrderBook:
             text=notice.text,
         )
         if notices.queued_beyond(notice, record.session):
-            self._tell(_queued(record, notice))
+            self._tell(order_messages.queued(record, notice))
         self._store(record, lifecycle.advance(record, notice))
 
     def _store(
@@ -310,11 +309,11 @@ class OrderBook:
     def _alarm(self, record: OrderRecord) -> None:
         """Tell of an order that ended badly when no job looks at it."""
         if record.state is OrderState.REJECTED:
-            self._tell(_late_refusal(record))
+            self._tell(order_messages.late_refusal(record))
         elif record.state is OrderState.UNKNOWN:
-            self._tell(_doubtful(record))
+            self._tell(order_messages.doubtful(record))
         elif record.state is OrderState.CANCELLED and _closes(record):
-            self._tell(_closing_died(record))
+            self._tell(order_messages.closing_died(record))
 
     def _is_awaited(self, ref: OrderRef) -> bool:
         if any(ref in wanted for wanted in self._awaited):
@@ -335,9 +334,9 @@ class OrderBook:
         if ref.leg in _EXITS:
             beyond = -self._bracket_shares(record.session, ref.symbol, ref.bracket)
             if beyond > 0:
-                self._tell(_oversold(record, beyond))
+                self._tell(order_messages.oversold(record, beyond))
         elif ref.leg is Leg.ENTRY and net - fill.quantity < 0 < net:
-            self._tell(_turned(record, net))
+            self._tell(order_messages.turned(record, net))
 
     def _bracket_shares(
         self, session: date, symbol: str, bracket: Bracket | None = None
@@ -387,7 +386,7 @@ class OrderBook:
         ]
         if lost:
             self.mark([r.order_ref for r in lost], OrderState.UNKNOWN)
-            self._tell(_unknown(lost))
+            self._tell(order_messages.unknown(lost))
 
     def _bury_the_absent(self, snapshot: Snapshot) -> None:
         """Call cancelled what the broker did not find, and twice did not speak of.
@@ -430,80 +429,5 @@ _QUIET = frozenset(
 )
 
 
-def _late_refusal(record: OrderRecord) -> Message:
-    rule = notices.rule(record.code or 0)
-    return Message(
-        Severity.ALARM,
-        f"{record.order.contract.symbol}: order refused ({record.code})",
-        f"{record.order_ref}: {record.code} {record.text}\n{rule.remedy}",
-    )
-
-
-def _doubtful(record: OrderRecord) -> Message:
-    order = record.order
-    return Message(
-        Severity.ALARM,
-        f"{order.contract.symbol}: order of unknown fate ({record.code})",
-        f"{record.order_ref}: {order.side} {order.quantity}: {record.code} "
-        f"{record.text}\nIt is not sent again; look in TWS.",
-    )
-
-
-def _oversold(record: OrderRecord, shares: Decimal) -> Message:
-    symbol = record.order.contract.symbol
-    return Message(
-        Severity.ALARM,
-        f"{symbol}: {shares} shares sold beyond the entry",
-        f"{record.order_ref}: the broker executed an exit for {shares} shares of "
-        f"{symbol} that its entry had not bought. What stays short is bought back at "
-        "the close; look in TWS now.",
-    )
-
-
-def _turned(record: OrderRecord, net: Decimal) -> Message:
-    symbol = record.order.contract.symbol
-    return Message(
-        Severity.ALARM,
-        f"{symbol}: an entry filled into a short",
-        f"{record.order_ref}: {symbol} was short by an exit that sold too much; the "
-        f"entry's late fill makes it long by {net}. The close takes care of it.",
-    )
-
-
 def _closes(record: OrderRecord) -> bool:
     return is_closing(record.order_ref)
-
-
-def _closing_died(record: OrderRecord) -> Message:
-    order = record.order
-    left = order.quantity - record.filled
-    return Message(
-        Severity.ALARM,
-        f"{order.contract.symbol}: closing order cancelled",
-        f"{record.order_ref}: {order.side} {left} {order.contract.symbol} will not "
-        f"execute ({record.code or 'no code'} {record.text}). It is sent again while "
-        "there is time; after the cutoff close by hand in TWS.",
-    )
-
-
-def _queued(record: OrderRecord, notice: Notice) -> Message:
-    order = record.order
-    return Message(
-        Severity.ALARM,
-        f"{order.contract.symbol}: order held for a later session (399)",
-        f"{record.order_ref}: {order.side} {order.quantity} {order.order_type} will "
-        f"not execute today: {notice.text}\nCancel it in TWS and close by hand.",
-    )
-
-
-def _unknown(records: list[OrderRecord]) -> Message:
-    lines = "\n".join(
-        f"{r.order_ref}: {r.order.side} {r.order.quantity} (order id {r.order_id})"
-        for r in records
-    )
-    return Message(
-        Severity.ALARM,
-        f"{len(records)} order(s) of unknown fate",
-        "The gateway answered completely and did not speak of these orders. "
-        f"They are not sent again; look in TWS:\n{lines}",
-    )
