@@ -330,13 +330,14 @@ class OrderBook:
         ref = refs.parse(record.order_ref)
         if ref is None:
             return
-        net = self._bracket_shares(record.session, ref.symbol)
         if ref.leg in _EXITS:
             beyond = -self._bracket_shares(record.session, ref.symbol, ref.bracket)
             if beyond > 0:
                 self._tell(order_messages.oversold(record, beyond))
-        elif ref.leg is Leg.ENTRY and net - fill.quantity < 0 < net:
-            self._tell(order_messages.turned(record, net))
+        elif ref.leg is Leg.ENTRY:
+            net = self._bracket_shares(record.session, ref.symbol)
+            if net - fill.quantity < 0 < net:
+                self._tell(order_messages.turned(record, net))
 
     def _bracket_shares(
         self, session: date, symbol: str, bracket: Bracket | None = None

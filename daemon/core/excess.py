@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 
-from daemon.core.exposure import is_closing
-from daemon.core.lifecycle import acknowledged
+from daemon.core.exposure import is_live_closing, signed_left
 from daemon.core.model import Account, ConId, Fill, OrderRecord, Position
 
 
@@ -26,29 +25,17 @@ def excess_closing(
     young = {fill.con_id for fill in fills_since}
     live: dict[ConId, list[OrderRecord]] = {}
     for record in records:
-        if _is_live_closing(record) and record.order.contract.con_id not in young:
+        if is_live_closing(record) and record.order.contract.con_id not in young:
             live.setdefault(record.order.contract.con_id, []).append(record)
     return tuple(
         record
         for con_id, orders in live.items()
-        if _signed(orders) + held.get(con_id, Decimal(0)) != 0
-        and _crosses(_signed(orders), held.get(con_id, Decimal(0)))
+        if _crosses(sum(map(signed_left, orders), Decimal(0)), held.get(con_id))
         for record in orders
     )
 
 
-def _is_live_closing(record: OrderRecord) -> bool:
-    closing = is_closing(record.order_ref)
-    return closing and acknowledged(record) and not record.state.terminal
-
-
-def _signed(orders: Iterable[OrderRecord]) -> Decimal:
-    return sum(
-        (r.order.side.sign * (r.order.quantity - r.filled) for r in orders), Decimal(0)
-    )
-
-
-def _crosses(closing: Decimal, held: Decimal) -> bool:
+def _crosses(closing: Decimal, held: Decimal | None) -> bool:
     """Return whether *closing* shares take *held* to the other side of zero."""
-    after = held + closing
-    return held == 0 or after * held < 0
+    after = (held or 0) + closing
+    return after * held < 0 if held else after != 0

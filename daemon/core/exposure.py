@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 
 from daemon.core import refs
+from daemon.core.lifecycle import acknowledged
 from daemon.core.model import (
     Leg,
     OrderRecord,
@@ -63,6 +64,17 @@ def is_closing(order_ref: str) -> bool:
     """Return whether an order of ours closes what is left (MOC, MKT)."""
     ref = refs.parse(order_ref)
     return ref is not None and ref.leg in _CLOSING
+
+
+def is_live_closing(record: OrderRecord) -> bool:
+    """Return whether the broker has accepted a closing order that is not done."""
+    accepted = acknowledged(record) and not record.state.terminal
+    return accepted and is_closing(record.order_ref)
+
+
+def signed_left(record: OrderRecord) -> Decimal:
+    """Return the signed shares that an order may still trade."""
+    return record.order.side.sign * (record.order.quantity - record.filled)
 
 
 def closing_side(position: Position) -> Side:

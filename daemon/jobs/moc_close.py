@@ -38,6 +38,7 @@ AGAIN_S = 1.0
 """After a lost link: a session that fails at once must not spin the loop."""
 VERIFY_S = 60.0
 """Between two looks while all is covered: somebody may trade by hand."""
+NOTHING = "nothing to close"
 NEXT_PASS_S = 12.0
 """Between two passes; longer than positions lag behind executions."""
 
@@ -128,10 +129,12 @@ async def _announce(ctx: JobContext, progress: Progress, done: Pass) -> None:
     if news:
         subject = f"Close {ctx.session.date}: unexpected short position or excess"
         await ctx.notifier.tell(Message(Severity.ALARM, subject, "\n".join(news)))
-    good = [_line(record) for record in _closing(ctx)] if done.covered else []
-    if done.covered and (not good or not progress.announced.issuperset(good)):
-        await _tell_covered(ctx, progress, done)
-    progress.announced |= {*news, *good} | ({"nothing"} if done.covered else set())
+    if done.covered:
+        good = [_line(record) for record in _closing(ctx)] or [NOTHING]
+        if not progress.announced.issuperset(good):
+            await _tell_covered(ctx, progress, done)
+        progress.announced |= {*good, NOTHING}
+    progress.announced |= set(news)
 
 
 def _too_much(record: OrderRecord) -> str:
@@ -219,8 +222,6 @@ def _last_refusal(ctx: JobContext, order: Order) -> str:
 
 
 async def _tell_covered(ctx: JobContext, progress: Progress, done: Pass) -> None:
-    if not _closing(ctx) and "nothing" in progress.announced:
-        return
     lines = [_line(record) for record in _closing(ctx)]
     lines += [_left(ctx, position) for position in done.plan.ignored]
     lines += [note for note in done.plan.notes if note not in done.plan.shorts]
@@ -232,7 +233,7 @@ def _summary(ctx: JobContext, progress: Progress) -> str:
     closing = _closing(ctx)
     positions = progress.last.positions if progress.last else ()
     if not closing:
-        return "nothing to close"
+        return NOTHING
     return f"{len(closing)} closing order(s) for {len(positions)} position(s)"
 
 
