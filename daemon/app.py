@@ -121,7 +121,7 @@ class App:
                 tasks.create_task(parts.teller(), name="teller"),
                 tasks.create_task(parts.session.run(), name="session"),
                 tasks.create_task(
-                    watch_link(parts.session, self._world.clock, parts.notifier),
+                    watch_link(parts.broker, self._world.clock, parts.notifier),
                     name="watch",
                 ),
                 tasks.create_task(self._reporter(parts), name="reporter"),

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
-from typing import Any
+from typing import Any, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -31,7 +31,7 @@ from daemon.jobs.reporting import note_opening
 from daemon.notify.channels import Channel, LogChannel, TelegramChannel
 from daemon.notify.notifier import OutboxNotifier
 from daemon.orderbook import OrderBook
-from daemon.ports import Calendar, Clock, Job, JobContext, Journal, RunId
+from daemon.ports import Broker, Calendar, Clock, Job, JobContext, Journal, RunId
 from daemon.runner import Runner
 from daemon.scheduler import Scheduler
 
@@ -39,6 +39,22 @@ log = structlog.get_logger(__name__)
 
 NEAR_A_JOB = timedelta(minutes=5)
 """The heartbeat is quick from this long before a job (design section 4)."""
+
+
+Port = TypeVar("Port")
+
+
+class Around(Protocol):
+    """Stands between the daemon and its ports, to watch them or to end them."""
+
+    def __call__(self, kind: str, port: Port) -> Port:
+        """Return *port* or what stands for it; *kind* as `journal` or `broker`."""
+
+
+def bare(kind: str, port: Port) -> Port:
+    """Put nothing around *port*."""
+    del kind
+    return port
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +66,7 @@ class World:
     channels: Sequence[Channel] = ()
     """Channels beside those that the configuration names."""
     jitter: Random = field(default_factory=Random)
+    around: Around = bare
 
 
 def channels(config: Config) -> tuple[Channel, ...]:
@@ -69,13 +86,16 @@ class Parts:
 
     def __init__(self, config: Config, world: World, journal: Journal) -> None:
         self._config = config
-        self._world = world
-        self.journal = journal
-        interrupted = journal.close_stale_runs(world.clock.now())
+        around = world.around
+        clock = self._clock = around("clock", world.clock)
+        self._calendar = world.calendar
+        journal = self.journal = around("journal", journal)
+        interrupted = journal.close_stale_runs(clock.now())
         if interrupted:
             log.warning("runs.interrupted", runs=interrupted)
-        self.notifier = OutboxNotifier(
-            journal, world.clock, (*channels(config), *world.channels)
+        self.notifier = around(
+            "notifier",
+            OutboxNotifier(journal, clock, (*channels(config), *world.channels)),
         )
         self._messages: asyncio.Queue[Message] = asyncio.Queue()
         self.stopping = asyncio.Event()
@@ -83,7 +103,7 @@ class Parts:
         rules = config.rules()
         self.book = OrderBook(
             journal=journal,
-            clock=world.clock,
+            clock=clock,
             client_id=gateway.client_id,
             tell=self._messages.put_nowait,
         )
@@ -98,27 +118,28 @@ class Parts:
                 heartbeat_s=gateway.heartbeat_s,
                 messages_per_second=gateway.messages_per_second,
             ),
-            clock=world.clock,
+            clock=clock,
             emit=self.book.put,
             on_synced=self._reconcile,
             busy=self._busy,
             jitter=world.jitter,
         )
+        self.broker: Broker = around("broker", self.session)
         self.desk = OrderDesk(
-            broker=self.session, journal=journal, clock=world.clock, book=self.book
+            broker=self.broker, journal=journal, clock=clock, book=self.book
         )
         self.jobs: dict[str, Job] = all_jobs()
         self.runner = Runner(
             jobs=self.jobs,
             context=self.context,
             journal=journal,
-            broker=self.session,
-            clock=world.clock,
+            broker=self.broker,
+            clock=clock,
             notifier=self.notifier,
         )
         self.scheduler = Scheduler(
             calendar=world.calendar,
-            clock=world.clock,
+            clock=clock,
             jobs={
                 job: parse_when(when) for job, when in config.schedule.times().items()
             },
@@ -128,9 +149,9 @@ class Parts:
 
     async def catch_up(self) -> None:
         """Report the session before today if it traded and was not reported."""
-        calendar = self._world.calendar
+        calendar = self._calendar
         zone = ZoneInfo(calendar.time_zone)
-        before = calendar.previous(self._world.clock.now().astimezone(zone).date())
+        before = calendar.previous(self._clock.now().astimezone(zone).date())
         if self.journal.orders(before.date):
             # A job that has its terminal record is not run again.
             await self.runner.fire("eod_report", before, before.close)
@@ -151,7 +172,7 @@ class Parts:
         self.book.orders(session.date)
         self.book.adopt(snapshot, fresh=True)
         account = self._config.rules().account
-        note_opening(self.journal, snapshot, account, self._world.clock.now())
+        note_opening(self.journal, snapshot, account, self._clock.now())
         log.info(
             "session.synced",
             positions=len(snapshot.positions),
@@ -163,7 +184,7 @@ class Parts:
     def _busy(self) -> bool:
         if self.book.in_flight() or self.runner.running:
             return True
-        now = self._world.clock.now()
+        now = self._clock.now()
         return any(
             timedelta(0) <= job.at - now <= NEAR_A_JOB
             for job in self.scheduler.next_jobs(1)
@@ -171,9 +192,9 @@ class Parts:
 
     def current_session(self) -> Session:
         """Return today's session, else the last one before today."""
-        calendar = self._world.calendar
+        calendar = self._calendar
         zone = ZoneInfo(calendar.time_zone)
-        day = self._world.clock.now().astimezone(zone).date()
+        day = self._clock.now().astimezone(zone).date()
         return calendar.session(day) or calendar.previous(day)
 
     def todays_orders(self) -> list[OrderRecord]:
@@ -193,9 +214,9 @@ class Parts:
                 self._config.books.initial_capital, self._config.books.start_date
             ),
             paths=self._config.paths,
-            clock=self._world.clock,
-            calendar=self._world.calendar,
-            broker=self.session,
+            clock=self._clock,
+            calendar=self._calendar,
+            broker=self.broker,
             journal=self.journal,
             desk=self.desk,
             notifier=self.notifier,
@@ -206,14 +227,14 @@ class Parts:
         """Return the context of a report of the day so far."""
         session = self.current_session()
         run_id = RunId(f"{session.date}/report_now")
-        return self.context(run_id, session, self._world.clock.now())
+        return self.context(run_id, session, self._clock.now())
 
     def status(self) -> dict[str, Any]:
         """Return what `ibkrd status` shows."""
         session = self.current_session()
         results: Mapping[str, JobResult] = self.journal.results(session.date)
         return {
-            "now": self._world.clock.now().isoformat(),
+            "now": self._clock.now().isoformat(),
             "link": self.session.link.value,
             "trouble": self.session.trouble,
             "client_id": self.session.client_id,

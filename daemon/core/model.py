@@ -358,3 +358,5 @@ class Message:
     severity: Severity
     subject: str
     body: str
+    key: str = ""
+    """What it is about; of messages with the same key only the first is told."""
