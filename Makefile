@@ -3,7 +3,7 @@
 #   make demo PYTHON=python3.13
 
 PYTHON ?= python3
-# Extra words for `make demo`, for example: make demo ARGS="--seed 7 --json"
+# Extra words for a target that takes some: make demo ARGS="--seed 7 --json"
 ARGS ?=
 
 SOURCES := daemon tests tools
@@ -14,7 +14,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-input
 
 # A target whose recipe fails half-way must not look made.
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint schedule test-oracles docs lock clean
+.PHONY: help demo test lint schedule test-oracles mutants bench kill-points docs lock clean
 
 help:
 	@echo 'make demo          the whole trading day on the embedded gateway'
@@ -22,6 +22,9 @@ help:
 	@echo 'make lint          the same without the tests'
 	@echo 'make schedule      the jobs of the coming days in both zones'
 	@echo 'make test-oracles  the official API clients against the fake gateway'
+	@echo 'make mutants       planted faults in the daemon, each of which a test must catch'
+	@echo 'make bench         the daemon beside plain ib_async; writes docs/benchmarks.md'
+	@echo 'make kill-points   kill the daemon at every step of a day, and start it again'
 	@echo 'make docs          write docs/reference/config.md anew'
 	@echo 'make lock          resolve the requirements anew (needs uv)'
 	@echo 'make clean         remove what the other targets made'
@@ -43,6 +46,18 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# One fault at a time, in a copy; some by name: make mutants ARGS="intent-is-not-written"
+mutants: $(VENV)/dev.stamp
+	@$(BIN)/python -m tools.mutants $(ARGS)
+
+# Real processes in real time, about four minutes; a part: make bench ARGS="--only drop"
+bench: $(VENV)/run.stamp
+	@$(BIN)/python -m tools.bench $(ARGS)
+
+# Some minutes; a part: make kill-points ARGS="--how kill --restarts 1 --share 10"
+kill-points: $(VENV)/run.stamp
+	@$(BIN)/python -m daemon.simulation.killing $(ARGS)
 
 docs: $(VENV)/run.stamp
 	$(BIN)/python tools/config_reference.py

@@ -18,10 +18,12 @@ from daemon.control.server import ControlServer
 from daemon.core.model import Message, Severity
 from daemon.errors import ConfigError, IbkrdError, JournalError
 from daemon.jobs.eod_report import report_now
-from daemon.journal.open import open_journal
+from daemon.journal.damage import open_or_replace, set_aside_when_damaged
+from daemon.journal.store import SqlJournal
+from daemon.keeper import JournalKeeper
 from daemon.lock import InstanceLock
-from daemon.watch import watch_link
-from daemon.wiring import Parts, World
+from daemon.timewatch import watch_clock
+from daemon.wiring import Parts, World, session_at
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +43,7 @@ class App:
         self._world = world
         self._stop = asyncio.Event()
         self._report_wanted = asyncio.Event()
+        self._keeper = JournalKeeper()
         self._cause = ""
         self._started_at = world.clock.now()
 
@@ -68,12 +71,7 @@ class App:
             self._make_directories()
             stack.enter_context(self._signals())
             stack.enter_context(InstanceLock(self._config.paths.state / "ibkrd.lock"))
-            journal = stack.enter_context(
-                open_journal(
-                    self._config.paths.state / "journal.sqlite",
-                    now=self._world.clock.now(),
-                )
-            )
+            journal = self._open_journal(stack)
             parts = Parts(self._config, self._world, journal)
             try:
                 await self._serve(parts)
@@ -83,6 +81,26 @@ class App:
                 raise failure from None
         log.info("daemon.stopped", cause=self._cause)
         return 0
+
+    def _open_journal(self, stack: ExitStack) -> SqlJournal:
+        """Open the journal, or a new one in place of what is damaged."""
+        path = self._config.paths.state / "journal.sqlite"
+        clock = self._world.clock
+        stack.enter_context(set_aside_when_damaged(path, clock.now))
+        session = session_at(self._world.calendar, clock.now())
+        return stack.enter_context(
+            open_or_replace(
+                path, now=clock.now(), session=session.date, report=self._keeper.note
+            )
+        )
+
+    async def _tell_replaced(self, parts: Parts) -> None:
+        """Say once that a damaged journal was set aside, and what follows from it."""
+        session = parts.current_session().date
+        if reason := parts.journal.replaced(session):
+            subject = "The journal was damaged: no entries, closing goes on"
+            key = f"journal/{session}"
+            await parts.notifier.tell(Message(Severity.ALARM, subject, reason, key))
 
     def _make_directories(self) -> None:
         paths = self._config.paths
@@ -118,12 +136,18 @@ class App:
         async with control, asyncio.TaskGroup() as tasks:
             background = [
                 tasks.create_task(parts.book.pump(), name="pump"),
-                tasks.create_task(parts.teller(), name="teller"),
-                tasks.create_task(parts.session.run(), name="session"),
+                tasks.create_task(parts.outbox.tell_posted(), name="teller"),
                 tasks.create_task(
-                    watch_link(parts.broker, self._world.clock, parts.notifier),
-                    name="watch",
+                    self._keeper.run(parts.journal, parts.notifier), name="keeper"
                 ),
+                tasks.create_task(self._tell_replaced(parts), name="replaced"),
+                tasks.create_task(parts.session.run(), name="session"),
+                tasks.create_task(parts.resolver.run(), name="resolver"),
+                tasks.create_task(
+                    watch_clock(parts.broker, parts.notifier), name="clock"
+                ),
+                tasks.create_task(parts.watch.run(), name="watch"),
+                tasks.create_task(parts.outbox.run(), name="outbox"),
                 tasks.create_task(self._reporter(parts), name="reporter"),
                 tasks.create_task(parts.catch_up(), name="catch-up"),
             ]
@@ -145,8 +169,9 @@ class App:
         parts.book.drain()
         with suppress(TimeoutError):
             async with asyncio.timeout(TELL_S):
-                await parts.all_told()
+                await parts.outbox.all_posted_told()
                 await self._tell_unfinished(parts, unfinished)
+                await parts.outbox.last_try()
         working = [
             record.order_ref
             for record in parts.todays_orders()

@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
+from decimal import Decimal
 
 import structlog
 
 from daemon.core.model import (
+    ConId,
     Order,
     OrderRecord,
     OrderRef,
@@ -17,6 +19,7 @@ from daemon.core.model import (
     Session,
     Snapshot,
 )
+from daemon.core.reconcile import Unbooked
 from daemon.errors import InvariantViolated
 from daemon.orderbook import OrderBook
 from daemon.ports import Broker, Clock, Journal, RunId
@@ -28,9 +31,16 @@ class OrderDesk:
     """Implements `ports.Desk` over a broker, a journal and an order book."""
 
     def __init__(
-        self, *, broker: Broker, journal: Journal, clock: Clock, book: OrderBook
+        self,
+        *,
+        broker: Broker,
+        journal: Journal,
+        clock: Clock,
+        book: OrderBook,
+        today: Callable[[], Session],
     ) -> None:
         self._broker = broker
+        self._today = today
         self._journal = journal
         self._clock = clock
         self._book = book
@@ -124,5 +134,12 @@ class OrderDesk:
     async def reconcile(self) -> Snapshot:
         """Sync with the broker and journal what it says of our orders."""
         snapshot = await self._broker.sync()
-        self._book.adopt(snapshot, fresh=False)
+        self._book.adopt(snapshot, self._today(), fresh=False)
         return snapshot
+
+    async def compare(self, booked: Mapping[ConId, Decimal]) -> tuple[Unbooked, ...]:
+        """Sync, and return the positions that differ from the shares *booked*."""
+        snapshot = await self._broker.sync()
+        today = self._today()
+        found = self._book.adopt(snapshot, today, fresh=False, booked=booked)
+        return tuple(one for one in found if isinstance(one, Unbooked))

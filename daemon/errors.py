@@ -50,6 +50,15 @@ class GatewayRefused(ConnectionLost):
         self.code = code
 
 
+class GatewayGarbled(ConnectionLost):
+    """The gateway sent what cannot be read: nothing after it is believed."""
+
+    def __init__(self, text: str, *, kind: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+        """What was unreadable, without its content: repetitions have the same."""
+
+
 class AccountRefused(IbkrdError):
     """The gateway's account is not the one that the configuration names."""
 
@@ -81,12 +90,43 @@ class JournalError(IbkrdError):
     """The journal cannot be read or written: look at the disk."""
 
 
+class JournalDamaged(JournalError):
+    """The journal's file is not what was written: it is set aside at the next start."""
+
+
+class EntriesBarred(JournalError):
+    """The journal takes no intent of an entry now: closing and report go on."""
+
+
+class DiskFull(EntriesBarred):
+    """The journal lives on its reserve: make room where its file lies."""
+
+
 class AlreadyClaimed(JournalError):
     """The journal's constraint says that this was done before."""
 
 
 class NotifyError(IbkrdError):
-    """A channel did not accept a message."""
+    """A channel did not accept a message; it is tried again.
+
+    Attributes:
+        retry_after_s: how long the channel asks to be left alone.
+        hopeless: no retry can succeed before a person corrects something.
+        of_message: the channel refused this message and would take another.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        retry_after_s: float = 0.0,
+        hopeless: bool = False,
+        of_message: bool = False,
+    ) -> None:
+        super().__init__(text)
+        self.retry_after_s = retry_after_s
+        self.hopeless = hopeless
+        self.of_message = of_message
 
 
 class InvariantViolated(IbkrdError):

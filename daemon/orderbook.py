@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 import structlog
 
 from daemon.core import lifecycle, notices, order_messages, refs
-from daemon.core.exposure import is_closing
+from daemon.core.exposure import EXITS, bracket_shares, is_closing
+from daemon.core.matching import NOBODYS, Evidence, named_by
 from daemon.core.model import (
-    Bracket,
     BrokerEvent,
     Commission,
-    CompletedOrder,
+    ConId,
     Fill,
     Leg,
     LinkChange,
@@ -28,17 +27,26 @@ from daemon.core.model import (
     OrderState,
     OrderUpdate,
     PermId,
+    Session,
     Snapshot,
     WorkingOrder,
+)
+from daemon.core.reconcile import (
+    Adopted,
+    Confirmed,
+    Expired,
+    Finding,
+    Foreign,
+    Known,
+    Missing,
+    Unbooked,
+    Unknown,
+    reconcile,
 )
 from daemon.errors import InvariantViolated
 from daemon.ports import Clock, Journal
 
 log = structlog.get_logger(__name__)
-
-ABSENCE = timedelta(seconds=10)
-"""Two complete answers this far apart, and silent of an order, prove its absence."""
-
 
 JOB_TELLS = timedelta(seconds=60)
 """Longest time from an order's intent until the job that sent it waits for it."""
@@ -67,13 +75,15 @@ class OrderBook:
         self._client_id = client_id
         self._tell = tell
         self._sessions: dict[date, dict[OrderRef, OrderRecord]] = {}
-        self._by_id: dict[OrderId, OrderRecord] = {}
+        self._by_id: dict[OrderId, OrderRef] = {}
         self._by_perm: dict[PermId, OrderRef] = {}
         self._awaited: list[frozenset[OrderRef]] = []
-        self._silent: dict[OrderRef, datetime] = {}
-        """Since when the broker's complete answers do not speak of an unknown order."""
+        self._silent: Mapping[OrderRef, datetime] = {}
+        """Since when the broker's complete answers do not speak of an order."""
         self._expected: dict[OrderRef, datetime] = {}
         """Until when the job that sent an order tells of it, not we."""
+        self._unexplained: set[OrderRef] = set()
+        """Refused orders of which nobody has said why, and that were not told."""
         self.snapshot: Snapshot | None = None
         """The last complete sync."""
         self._changed = asyncio.Event()
@@ -92,11 +102,12 @@ class OrderBook:
 
     def in_flight(self) -> bool:
         """Return whether an order waits for its acknowledgement."""
-        return any(
-            record.state in {OrderState.INTENDED, OrderState.SENT}
-            for records in self._sessions.values()
-            for record in records.values()
-        )
+        return any(record.state in _YOUNG for record in self._of_all_sessions())
+
+    def _of_all_sessions(self) -> Iterator[OrderRecord]:
+        """Yield every order that we hold: those of today, and what is not over."""
+        for records in self._sessions.values():
+            yield from records.values()
 
     async def wait(
         self,
@@ -126,7 +137,7 @@ class OrderBook:
     def _pending(
         self, wanted: frozenset[OrderRef], until: Callable[[OrderRecord], bool]
     ) -> dict[OrderRef, OrderRecord]:
-        records = ((ref, self._known(ref)) for ref in sorted(wanted))
+        records = ((ref, self.record(ref)) for ref in sorted(wanted))
         return {ref: record for ref, record in records if not until(record)}
 
     # --- writing -------------------------------------------------------------
@@ -142,12 +153,12 @@ class OrderBook:
     def mark(self, order_refs: Iterable[OrderRef], state: OrderState) -> None:
         """Journal a state that we conclude ourselves: sent, or unknown."""
         for ref in order_refs:
-            record = self._known(ref)
+            record = self.record(ref)
             if record.state.terminal or record.state is state:
                 continue
             if state is OrderState.SENT and record.state is not OrderState.INTENDED:
                 continue  # the broker's evidence was faster
-            self._store(record, replace(record, state=state), told=True)
+            self._store(record, lifecycle.conclude(record, state), told=True)
 
     def put(self, event: BrokerEvent) -> None:
         """Queue one event of the broker; library callbacks do nothing else."""
@@ -167,20 +178,105 @@ class OrderBook:
             with self._journal.together():
                 self._take_waiting()
 
-    def adopt(self, snapshot: Snapshot, *, fresh: bool) -> None:
-        """Take a complete sync; after a *fresh* connect silence becomes UNKNOWN.
+    def adopt(
+        self,
+        snapshot: Snapshot,
+        session: Session,
+        *,
+        fresh: bool,
+        booked: Mapping[ConId, Decimal] | None = None,
+    ) -> tuple[Finding, ...]:
+        """Reconcile with a complete sync; return what it says of our orders.
 
-        Open orders and executions arrived as events, too; only completed orders
-        are in the answer alone.
+        After a *fresh* connect silence makes an order UNKNOWN; within a connection
+        the job that sent it still waits for its answer. Positions are compared with
+        the shares that are *booked*, if they are given.
         """
         self.drain()
         self.snapshot = snapshot
+        self.orders(session.date)
+        records = tuple(self._of_all_sessions())
+        known = Known(records, session, self._client_id, self._silent, booked)
+        findings = reconcile(known, snapshot)
+        self._silent = {
+            found.record.order_ref: found.since
+            for found in findings
+            if isinstance(found, Unknown)
+        }
         with self._journal.together():
-            for completed in snapshot.completed_orders:
-                self._evidence(completed)
-            self._bury_the_absent(snapshot)
+            for found in findings:
+                self._apply(found)
         if fresh:
-            self._name_the_unknown(snapshot)
+            self._name_the_unknown(findings)
+            self._name_the_strangers(findings)
+        return findings
+
+    def _apply(self, found: Finding) -> None:
+        """Act on what concerns the state of one order; silence is not an answer."""
+        match found:
+            case Adopted(before, after):
+                self._store(before, after)
+            case Missing(record):
+                self._conclude(record, OrderState.CANCELLED)
+            case Expired(record):
+                self._conclude(record, OrderState.UNKNOWN)
+                self._conclude(self.record(record.order_ref), OrderState.EXPIRED)
+            case Confirmed() | Unknown() | Foreign() | Unbooked():
+                pass
+
+    def _conclude(self, record: OrderRecord, state: OrderState) -> None:
+        self._store(record, lifecycle.conclude(record, state), told=True)
+
+    def _name_the_unknown(self, findings: Iterable[Finding]) -> None:
+        """Silence is not an answer: what nobody speaks of becomes UNKNOWN."""
+        lost = [
+            found.record
+            for found in findings
+            if isinstance(found, Unknown)
+            and found.record.state is not OrderState.UNKNOWN
+        ]
+        if lost:
+            self.mark([r.order_ref for r in lost], OrderState.UNKNOWN)
+            self._tell(order_messages.unknown(lost))
+
+    def _name_the_strangers(self, findings: Iterable[Finding]) -> None:
+        """Tell of orders under our client id that stand in no journal of ours."""
+        strangers = [
+            found.order
+            for found in findings
+            if isinstance(found, Foreign) and found.order.client_id == self._client_id
+        ]
+        if strangers:
+            self._tell(order_messages.strangers(strangers))
+
+    def unknown(self) -> tuple[OrderRecord, ...]:
+        """Return our orders of unknown fate."""
+        return tuple(
+            record
+            for record in self._of_all_sessions()
+            if record.state is OrderState.UNKNOWN
+        )
+
+    def name_the_overdue(self) -> None:
+        """Tell of refusals without a reason, and of what no job waits for any more.
+
+        What was sent and not acknowledged becomes UNKNOWN.
+        """
+        for ref in sorted(self._unexplained):
+            self._tell(order_messages.late_refusal(self.record(ref)))
+        self._unexplained.clear()
+        overdue = [
+            record
+            for record in self._of_all_sessions()
+            if record.state in _YOUNG and not self._is_awaited(record.order_ref)
+        ]
+        if overdue:
+            self.mark([r.order_ref for r in overdue], OrderState.UNKNOWN)
+            self._tell(order_messages.unknown(overdue))
+
+    async def changed(self) -> None:
+        """Wait until the broker has said something of an order."""
+        await self._changed.wait()
 
     def _take_waiting(self) -> None:
         while not self._inbox.empty():
@@ -203,7 +299,7 @@ class OrderBook:
 
     def _keep(self, record: OrderRecord) -> None:
         self._sessions[record.session][record.order_ref] = record
-        self._by_id[record.order_id] = record
+        self._by_id[record.order_id] = record.order_ref
         if record.perm_id:
             self._by_perm[record.perm_id] = record.order_ref
 
@@ -211,7 +307,12 @@ class OrderBook:
         parsed = refs.parse(ref)
         return None if parsed is None else self.orders(parsed.session).get(ref)
 
-    def _known(self, ref: OrderRef) -> OrderRecord:
+    def record(self, ref: OrderRef) -> OrderRecord:
+        """Return what is known of one order of ours.
+
+        Raises:
+            InvariantViolated: *ref* is no order of ours.
+        """
         record = self._find(ref)
         if record is None:
             raise InvariantViolated(f"{ref} is no order of ours")
@@ -231,34 +332,16 @@ class OrderBook:
                     self._expected.pop(record.order_ref, None)
                 del self._sessions[day]
 
-    def _match(
-        self, event: OrderUpdate | WorkingOrder | Fill | CompletedOrder
-    ) -> OrderRecord | None:
-        """Find our order by perm id, else by reference, else by our own order id.
-
-        A reference is free text: of another client it proves nothing, and one that
-        is not ours belongs to a foreign order, whatever its ids.
-        """
-        ref = self._by_perm.get(event.perm_id)
-        if ref and event.order_ref in {"", ref}:
-            return self._find(ref)
-        if isinstance(event, CompletedOrder):
-            return self._find(event.order_ref) if event.order_ref else None
-        if event.client_id != self._client_id:
-            return None
-        if event.order_ref:
-            return self._find(event.order_ref)
-        record = self._by_id.get(event.order_id)
-        return None if record is None else self._find(record.order_ref)
-
-    def _evidence(
-        self, event: OrderUpdate | WorkingOrder | Fill | CompletedOrder
-    ) -> None:
-        record = self._match(event)
+    def _evidence(self, event: Evidence) -> None:
+        ref = named_by(
+            event,
+            by_perm=self._by_perm,
+            by_id=self._by_id,
+            client_id=self._client_id,
+        )
+        record = None if ref is None else self._find(ref)
         if record is None:
-            if isinstance(event, Fill):
-                log.warning("fill.foreign", symbol=event.symbol, shares=event.quantity)
-            self._wake()
+            self._foreign(event)
             return
         after = lifecycle.advance(record, event)
         self._store(record, after)
@@ -266,9 +349,17 @@ class OrderBook:
             self._log_fill(record, event)
             self._watch_crossing(after, event)
 
+    def _foreign(self, event: Evidence) -> None:
+        """Remember whose perm id it is not: a status may carry our order id."""
+        if not isinstance(event, OrderUpdate) and event.perm_id:
+            self._by_perm[event.perm_id] = NOBODYS
+        if isinstance(event, Fill):
+            log.warning("fill.foreign", symbol=event.symbol, shares=event.quantity)
+        self._wake()
+
     def _notice(self, notice: Notice) -> None:
         known = self._by_id.get(OrderId(notice.order_id))
-        record = None if known is None else self._find(known.order_ref)
+        record = None if known is None else self._find(known)
         rule = notices.rule(notice.code)
         if record is None:
             level = log.debug if rule.disposition in _QUIET else log.warning
@@ -290,10 +381,12 @@ class OrderBook:
         if after != before:
             self._journal.record_state(after, self._clock.now())
             self._keep(after)
-            if after.state is not before.state:
+            moved = after.state is not before.state
+            if moved:
                 self._announce(before, after)
-                if not told and not self._is_awaited(after.order_ref):
-                    self._alarm(after)
+            explained = after.code is not None and after.order_ref in self._unexplained
+            if not told and (moved or explained):
+                self._alarm(after)
         self._wake()
 
     def _announce(self, before: OrderRecord, after: OrderRecord) -> None:
@@ -307,8 +400,16 @@ class OrderBook:
         )
 
     def _alarm(self, record: OrderRecord) -> None:
-        """Tell of an order that ended badly when no job looks at it."""
-        if record.state is OrderState.REJECTED:
+        """Tell of an order that ended badly when no job looks at it.
+
+        Inactive may come before the code that says why: that is waited for (B5).
+        """
+        self._unexplained.discard(record.order_ref)
+        if self._is_awaited(record.order_ref):
+            return
+        if record.state is OrderState.REJECTED and record.code is None:
+            self._unexplained.add(record.order_ref)
+        elif record.state is OrderState.REJECTED:
             self._tell(order_messages.late_refusal(record))
         elif record.state is OrderState.UNKNOWN:
             self._tell(order_messages.doubtful(record))
@@ -330,33 +431,15 @@ class OrderBook:
         ref = refs.parse(record.order_ref)
         if ref is None:
             return
-        if ref.leg in _EXITS:
-            beyond = -self._bracket_shares(record.session, ref.symbol, ref.bracket)
+        records = self.orders(record.session).values()
+        if ref.leg in EXITS:
+            beyond = -bracket_shares(records, ref.symbol, ref.bracket)
             if beyond > 0:
                 self._tell(order_messages.oversold(record, beyond))
         elif ref.leg is Leg.ENTRY:
-            net = self._bracket_shares(record.session, ref.symbol)
+            net = bracket_shares(records, ref.symbol)
             if net - fill.quantity < 0 < net:
                 self._tell(order_messages.turned(record, net))
-
-    def _bracket_shares(
-        self, session: date, symbol: str, bracket: Bracket | None = None
-    ) -> Decimal:
-        """Return the shares that entries bought less those that exits sold."""
-        net = Decimal(0)
-        for other in self.orders(session).values():
-            ref = refs.parse(other.order_ref)
-            if (
-                ref is None
-                or ref.symbol != symbol
-                or bracket not in {None, ref.bracket}
-            ):
-                continue
-            if ref.leg is Leg.ENTRY:
-                net += other.filled
-            elif ref.leg in _EXITS:
-                net -= other.filled
-        return net
 
     def _log_fill(self, record: OrderRecord, fill: Fill) -> None:
         log.info(
@@ -373,54 +456,12 @@ class OrderBook:
         if not change.connected:
             log.warning("session.lost", cause=change.cause)
 
-    def _name_the_unknown(self, snapshot: Snapshot) -> None:
-        """Silence is not an answer: what nobody speaks of becomes UNKNOWN."""
-        spoken = {o.order_ref for o in snapshot.open_orders}
-        spoken |= {o.order_ref for o in snapshot.completed_orders}
-        lost = [
-            record
-            for records in self._sessions.values()
-            for record in records.values()
-            if not record.state.terminal
-            and record.state is not OrderState.UNKNOWN
-            and record.order_ref not in spoken
-        ]
-        if lost:
-            self.mark([r.order_ref for r in lost], OrderState.UNKNOWN)
-            self._tell(order_messages.unknown(lost))
-
-    def _bury_the_absent(self, snapshot: Snapshot) -> None:
-        """Call cancelled what the broker did not find, and twice did not speak of.
-
-        Design section 5: absence is proof only in complete answers of the same day.
-        """
-        orders = (*snapshot.open_orders, *snapshot.foreign_orders)
-        spoken = {order.order_ref for order in orders}
-        spoken |= {order.order_ref for order in snapshot.completed_orders}
-        spoken |= {fill.order_ref for fill in snapshot.fills}
-        silent = [
-            record
-            for records in self._sessions.values()
-            for record in records.values()
-            if record.state is OrderState.UNKNOWN and record.order_ref not in spoken
-        ]
-        self._silent = {
-            r.order_ref: self._silent.get(r.order_ref, snapshot.at) for r in silent
-        }
-        for record in silent:
-            since = self._silent[record.order_ref]
-            today = since.date() == snapshot.at.date()
-            proven = today and snapshot.at - since >= ABSENCE
-            if proven and record.code in notices.NOT_FOUND:
-                dead = lifecycle.conclude(record, OrderState.CANCELLED)
-                self._store(record, dead)
-
     def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
 
 
-_EXITS = frozenset({Leg.TAKE_PROFIT, Leg.STOP_LOSS, Leg.TIMED_EXIT})
+_YOUNG = frozenset({OrderState.INTENDED, OrderState.SENT})
 _QUIET = frozenset(
     {
         notices.Disposition.NOTICE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import NewType, Protocol
 
@@ -30,6 +30,7 @@ from daemon.core.model import (
     Snapshot,
     WorkingOrder,
 )
+from daemon.core.outbox import Ending, Recorded, Waiting
 from daemon.core.rules import BooksStart, TradingRules
 
 RunId = NewType("RunId", str)
@@ -89,6 +90,10 @@ class Broker(Protocol):
     @property
     def trouble(self) -> str:
         """Return why no session stands, for a person; empty when one does."""
+
+    @property
+    def clock_offset(self) -> timedelta | None:
+        """Return the gateway's clock less ours at the last probe, None before."""
 
     async def ready_to_send(self) -> None:
         """Wait for a slot; after it `send` begins without an await."""
@@ -171,6 +176,7 @@ class Journal(Protocol):
 
         Raises:
             AlreadyClaimed: one of the references was intended before.
+            EntriesBarred: an entry, where none may be; the disk is full, for example.
         """
 
     def record_state(self, record: OrderRecord, now: datetime) -> None:
@@ -184,6 +190,9 @@ class Journal(Protocol):
 
     def highest_order_id(self) -> OrderId:
         """Return the highest order id ever journaled, 0 in an empty journal."""
+
+    def highest_known_id(self) -> OrderId:
+        """Return the highest order id that the broker has answered, 0 if none."""
 
     def fills(self, since: datetime, until: datetime) -> tuple[Fill, ...]:
         """Return the executions in [since, until), by time, then exec id."""
@@ -205,15 +214,42 @@ class Journal(Protocol):
     def value(self, key: str) -> object | None:
         """Return the JSON value under *key*, None where there is none."""
 
-    def record_message(self, message: Message, now: datetime) -> int:
-        """Append a message before it is sent; return its number."""
+    def barred(self, session: date) -> str:
+        """Return why no entry of *session* may be intended; empty where it may."""
+
+    def replaced(self, session: date) -> str:
+        """Return how this journal took the place of a damaged one in *session*."""
+
+    def make_room(self) -> bool:
+        """Make the reserve; return whether it is whole and entries are allowed."""
+
+    async def back_up(self, session: date) -> Path:
+        """Copy the journal for *session*, beside the loop; return the copy."""
+
+    def record_message(self, message: Message, now: datetime) -> Recorded:
+        """Append a message before it is sent; of one key only the first is kept."""
 
     def record_accepted(self, number: int, channel: str, now: datetime) -> None:
         """Note that *channel* accepted message *number*."""
 
+    def end_wait(
+        self, number: int, ending: Ending, now: datetime, reason: str = ""
+    ) -> None:
+        """Note that message *number* is not told again; the first ending stays."""
+
+    def undelivered(self) -> tuple[Waiting, ...]:
+        """Return the messages whose wait has not ended, oldest first."""
+
 
 class Notifier(Protocol):
     """Tells the person."""
+
+    def post(self, message: Message) -> None:
+        """Journal *message* at once, with the evidence it follows; it is told soon.
+
+        Raises:
+            JournalError: the message could not be journaled.
+        """
 
     async def tell(self, message: Message) -> bool:
         """Return whether a channel accepted *message*; never raises for a channel."""

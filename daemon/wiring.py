@@ -16,26 +16,43 @@ import structlog
 from daemon.broker.requests import SessionSettings
 from daemon.broker.session import GatewaySession
 from daemon.config import Config
+from daemon.core import order_messages
 from daemon.core.model import (
+    BrokerEvent,
     JobResult,
-    Message,
     OrderRecord,
     Session,
     Snapshot,
 )
+from daemon.core.outages import Outlook, planned
 from daemon.core.rules import BooksStart
 from daemon.core.session import parse_when
 from daemon.desk import OrderDesk
+from daemon.errors import OutsideCalendar
 from daemon.jobs import all_jobs
-from daemon.jobs.reporting import note_opening
+from daemon.jobs.reporting import booked_shares, note_opening
 from daemon.notify.channels import Channel, LogChannel, TelegramChannel
 from daemon.notify.notifier import OutboxNotifier
 from daemon.orderbook import OrderBook
-from daemon.ports import Broker, Calendar, Clock, Job, JobContext, Journal, RunId
+from daemon.ports import (
+    Broker,
+    Calendar,
+    Clock,
+    Job,
+    JobContext,
+    Journal,
+    Notifier,
+    RunId,
+)
+from daemon.resolver import Resolver
 from daemon.runner import Runner
 from daemon.scheduler import Scheduler
+from daemon.watch import LinkWatch
 
 log = structlog.get_logger(__name__)
+
+AROUND = timedelta(days=4)
+"""Days on both sides in which a session may end a planned window."""
 
 NEAR_A_JOB = timedelta(minutes=5)
 """The heartbeat is quick from this long before a job (design section 4)."""
@@ -81,6 +98,12 @@ def channels(config: Config) -> tuple[Channel, ...]:
     return (LogChannel(), telegram)
 
 
+def session_at(calendar: Calendar, now: datetime) -> Session:
+    """Return the session of the day, else the last one before it."""
+    day = now.astimezone(ZoneInfo(calendar.time_zone)).date()
+    return calendar.session(day) or calendar.previous(day)
+
+
 class Parts:
     """The objects of one running daemon, wired once."""
 
@@ -93,11 +116,13 @@ class Parts:
         interrupted = journal.close_stale_runs(clock.now())
         if interrupted:
             log.warning("runs.interrupted", runs=interrupted)
-        self.notifier = around(
-            "notifier",
-            OutboxNotifier(journal, clock, (*channels(config), *world.channels)),
+        self.outbox = OutboxNotifier(
+            journal,
+            clock,
+            (*channels(config), *world.channels),
+            zone=ZoneInfo(config.calendar.local_zone),
         )
-        self._messages: asyncio.Queue[Message] = asyncio.Queue()
+        self.notifier: Notifier = around("notifier", self.outbox)
         self.stopping = asyncio.Event()
         gateway = config.gateway
         rules = config.rules()
@@ -105,7 +130,7 @@ class Parts:
             journal=journal,
             clock=clock,
             client_id=gateway.client_id,
-            tell=self._messages.put_nowait,
+            tell=self.notifier.post,
         )
         self.session = GatewaySession(
             SessionSettings(
@@ -119,14 +144,27 @@ class Parts:
                 messages_per_second=gateway.messages_per_second,
             ),
             clock=clock,
-            emit=self.book.put,
+            emit=self._hear,
             on_synced=self._reconcile,
             busy=self._busy,
             jitter=world.jitter,
+            ids_above=journal.highest_order_id,
         )
         self.broker: Broker = around("broker", self.session)
         self.desk = OrderDesk(
-            broker=self.broker, journal=journal, clock=clock, book=self.book
+            broker=self.broker,
+            journal=journal,
+            clock=clock,
+            book=self.book,
+            today=self.current_session,
+        )
+        self.resolver = Resolver(
+            broker=self.broker,
+            desk=self.desk,
+            book=self.book,
+            today=self.current_session,
+            booked=lambda: booked_shares(journal, rules.account, clock.now()),
+            tell=self.notifier.post,
         )
         self.jobs: dict[str, Job] = all_jobs()
         self.runner = Runner(
@@ -147,6 +185,16 @@ class Parts:
             adjust=config.schedule.adjust,
         )
 
+        self._windows = config.planned()
+        self.watch = LinkWatch(
+            broker=self.broker,
+            clock=clock,
+            notifier=self.notifier,
+            journal=journal,
+            outlook=self._outlook,
+            zone=ZoneInfo(config.calendar.local_zone),
+        )
+
     async def catch_up(self) -> None:
         """Report the session before today if it traded and was not reported."""
         calendar = self._calendar
@@ -156,23 +204,13 @@ class Parts:
             # A job that has its terminal record is not run again.
             await self.runner.fire("eod_report", before, before.close)
 
-    async def teller(self) -> None:
-        """Tell what the order book has to say."""
-        while True:
-            await self.notifier.tell(await self._messages.get())
-            self._messages.task_done()
-
-    async def all_told(self) -> None:
-        """Wait until the teller has told everything."""
-        await self._messages.join()
-
     async def _reconcile(self, snapshot: Snapshot) -> None:
         """Take the sync of a new connection before anything may be sent."""
-        session = self.current_session()
-        self.book.orders(session.date)
-        self.book.adopt(snapshot, fresh=True)
+        self.book.adopt(snapshot, self.current_session(), fresh=True)
         account = self._config.rules().account
         note_opening(self.journal, snapshot, account, self._clock.now())
+        self.resolver.synced()
+        self._explain_ids()
         log.info(
             "session.synced",
             positions=len(snapshot.positions),
@@ -180,6 +218,45 @@ class Parts:
             foreign_orders=len(snapshot.foreign_orders),
             executions=len(snapshot.fills),
         )
+
+    def _explain_ids(self) -> None:
+        """Say that the gateway offers order ids again that it has had before."""
+        offered, known = self.session.next_valid_id, self.journal.highest_known_id()
+        if offered is not None and offered <= known:
+            log.warning("session.ids_rolled_back", offered=offered, journaled=known)
+            self.notifier.post(order_messages.rolled_back(offered, known))
+
+    def _outlook(self) -> Outlook:
+        """Return what an outage means for the day, and which are planned."""
+        now = self._clock.now()
+        (first, *_) = self.scheduler.next_jobs(1) or (None,)
+        cutoff = self.current_session().cutoff
+        return Outlook(
+            next_job=first.job if first else "",
+            next_at=first.at if first else None,
+            cutoff=cutoff if cutoff > now else None,
+            windows=self._windows,
+            sessions=self._sessions_around(now),
+        )
+
+    def _window(self) -> str:
+        """Return the planned window in which it is now, empty outside."""
+        span = planned(self._outlook(), self._clock.now())
+        return span.window.name if span else ""
+
+    def _sessions_around(self, now: datetime) -> tuple[Session, ...]:
+        """Return the sessions of the days in which an outage may be planned."""
+        day = now.astimezone(ZoneInfo(self._calendar.time_zone)).date()
+        try:
+            return self._calendar.sessions(day - AROUND, day + AROUND)
+        except OutsideCalendar:
+            # Near the calendar's end: today's is what an alarm needs.
+            return (self.current_session(),)
+
+    def _hear(self, event: BrokerEvent) -> None:
+        """Pass on what the broker says."""
+        self.watch.hear(event)
+        self.book.put(event)
 
     def _busy(self) -> bool:
         if self.book.in_flight() or self.runner.running:
@@ -192,10 +269,7 @@ class Parts:
 
     def current_session(self) -> Session:
         """Return today's session, else the last one before today."""
-        calendar = self._calendar
-        zone = ZoneInfo(calendar.time_zone)
-        day = self._clock.now().astimezone(zone).date()
-        return calendar.session(day) or calendar.previous(day)
+        return session_at(self._calendar, self._clock.now())
 
     def todays_orders(self) -> list[OrderRecord]:
         """Return our orders of the current session."""
@@ -237,6 +311,8 @@ class Parts:
             "now": self._clock.now().isoformat(),
             "link": self.session.link.value,
             "trouble": self.session.trouble,
+            "window": self._window(),
+            "messages": self.outbox.status(),
             "client_id": self.session.client_id,
             "account": self._config.account.id,
             "session": {
@@ -245,6 +321,7 @@ class Parts:
                 "close": session.close.isoformat(),
                 "cutoff": session.cutoff.isoformat(),
             },
+            "barred": self.journal.barred(session.date),
             "running": sorted(self.runner.running),
             "next": [
                 {"job": job.job, "at": job.at.isoformat()}

@@ -7,8 +7,11 @@ import gc
 import inspect
 import logging
 import re
+import shutil
+import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -98,6 +101,22 @@ def _pattern(announced: str | int) -> str:
     """Return what finds *announced*: a text anywhere, a code as a word of its own."""
     text = re.escape(str(announced))
     return rf"\b{text}\b" if str(announced).isdecimal() else text
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Return an empty file system of 24 MiB in memory; only root can mount one."""
+    place = tmp_path / "small disk"
+    place.mkdir(mode=0o700)
+    options = ["-t", "tmpfs", "-o", "size=24m,mode=700", "tmpfs", str(place)]
+    command = [shutil.which("mount") or "false", *options]
+    mounted = subprocess.run(command, check=False, capture_output=True)  # noqa: S603
+    if mounted.returncode != 0:
+        pytest.skip("a real full disk needs the right to mount a small one: be root")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)  # noqa: S603, S607
 
 
 class _Listener(logging.Handler):

@@ -19,7 +19,12 @@ from daemon.calendar import TableCalendar, shipped_table
 from daemon.clock import SystemClock
 from daemon.config import load_config
 from daemon.core.model import Message
-from daemon.errors import AccountRefused, ConfigError, JournalError
+from daemon.errors import (
+    AccountRefused,
+    ConfigError,
+    JournalDamaged,
+    JournalError,
+)
 from daemon.fakegateway import encode
 from daemon.fakegateway.clock import LoopClock
 from daemon.fakegateway.ledger import Ledger
@@ -251,6 +256,45 @@ async def test_a_journal_that_fails_ends_the_daemon(tmp_path: Path) -> None:
         with pytest.raises(JournalError, match="no such table: events"):
             await b.running
         assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+def damage(path: Path) -> None:
+    """Overwrite every page but the first, and let every reader notice a change."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as opened:
+        opened.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with path.open("r+b") as file:
+            file.seek(4096)
+            file.write(b"\xff" * (path.stat().st_size - 4096))
+        opened.execute("PRAGMA user_version = 1")
+
+
+@pytest.mark.parametrize("when", [10, 63])
+async def test_a_journal_that_proves_damaged_ends_the_daemon_and_is_set_aside(
+    tmp_path: Path, when: float
+) -> None:
+    async with daemon_runs(tmp_path) as b:
+        await asyncio.sleep(when)
+        damage(tmp_path / "state" / "journal.sqlite")
+        with pytest.raises(JournalDamaged, match=r"journal\.sqlite is damaged \("):
+            await b.running
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert "ibkrd has ended" in b.pager.subjects
+    assert not (tmp_path / "state" / "journal.sqlite").exists()
+    assert len(list((tmp_path / "state").glob("journal.sqlite.*.damaged"))) == 1
+
+
+async def test_damage_that_one_job_meets_ends_the_daemon(tmp_path: Path) -> None:
+    """What is in memory of the running daemon hides the file from most others."""
+    async with daemon_runs(tmp_path, plan="") as b:
+        await asyncio.sleep(6.5 * 3600)
+        path = tmp_path / "state" / "journal.sqlite"
+        with path.open("r+b") as file:
+            file.seek(4096)
+            file.write(b"\xff" * (path.stat().st_size - 4096))
+        with pytest.raises(JournalDamaged, match=r"journal\.sqlite is damaged \("):
+            await b.running
+        assert b.pager.subjects[-2:] == ["eod_report failed", "ibkrd has ended"]
+    assert len(list((tmp_path / "state").glob("journal.sqlite.*.damaged"))) == 1
 
 
 async def test_an_account_that_is_not_offered_ends_the_daemon_with_its_error(

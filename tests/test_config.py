@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import runpy
-from datetime import date
+from datetime import date, time
 from decimal import Decimal
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from daemon.config.sections import Document, RulesSection
 from daemon.config.toml import key_lines
 from daemon.core.model import Account
 from daemon.core.rules import Scope, TradingRules
+from daemon.core.windows import Moment
 from daemon.errors import ConfigError
 
 PROJECT = Path(__file__).parent.parent
@@ -230,6 +231,56 @@ def test_a_crontab_line_of_another_exchange_is_left_to_the_timetable(
     assert len(refusal(file, f'{line}[calendar]\nexchange = "XNAS"')) == 1
     relative = '[schedule]\nsubmit = "open+45m"\n[calendar]\nexchange = "XETR"'
     assert len(refusal(file, relative)) == 1
+
+
+# Planned windows
+
+
+def test_windows_without_a_zone_are_in_the_local_one(file: Path) -> None:
+    config = load(
+        file,
+        '[windows]\nrestart = "daily 08:15-08:30"\nlogin_again = "mon 07:00"\n'
+        '[calendar]\nlocal_zone = "Europe/London"',
+    )
+    named = {window.name: window for window in config.planned()}
+    assert named["gateway restart"].zone == "Europe/London"
+    assert named["nightly reset"].zone == "America/New_York"
+    assert named["weekly login"].again == Moment(1, time(7), "Europe/London")
+    assert named["nightly reset"].again is None
+
+
+def test_an_empty_window_is_none_and_others_are_added(file: Path) -> None:
+    config = load(
+        file,
+        '[windows]\nreset = ""\nweekend = ""\nlogin = ""\n'
+        'others = ["sat 10:00-11:00 Europe/Berlin", "tue 05:00-05:10"]',
+    )
+    assert [(window.name, window.zone) for window in config.planned()] == [
+        ("gateway restart", "Europe/Budapest"),
+        ("sat 10:00-11:00 Europe/Berlin", "Europe/Berlin"),
+        ("tue 05:00-05:10", "Europe/Budapest"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ('reset = "00:15-01:45"', ["windows.reset: ", "is no window: write days, tim"]),
+        ('weekend = "freitag 23:00-03:00"', ["windows.weekend: ", "write `daily`, `f"]),
+        (
+            'others = ["sun 01:00-02:00 Europe/Budapset"]',
+            ["windows.others[0]: ", "no zone 'Europe/Budapset'; did you mean Europe/B"],
+        ),
+        ('login_again = "08:00"', ["windows.login_again: ", "write a day, a time and"]),
+        ("login = 1", ["windows.login: expected days, times and a zone", "found 1"]),
+    ],
+)
+def test_a_wrong_window_is_named_with_the_remedy(
+    file: Path, text: str, parts: list[str]
+) -> None:
+    (line,) = refusal(file, f"[windows]\n{text}")
+    assert line.startswith(f"2: {parts[0]}")
+    assert parts[1] in line
 
 
 # Paths

@@ -154,7 +154,13 @@ def bench(journal: SqlJournal) -> Bench:
     wire = Wire(journal, clock)
     told: list[Message] = []
     book = OrderBook(journal=journal, clock=clock, client_id=10, tell=told.append)
-    desk = OrderDesk(broker=wire, journal=journal, clock=clock, book=book)
+    desk = OrderDesk(
+        broker=wire,
+        journal=journal,
+        clock=clock,
+        book=book,
+        today=lambda: SESSION,
+    )
     run_id = journal.start_run("submit", SESSION.date, NOW, NOW)
     return Bench(journal, wire, desk, book, told, run_id)
 
@@ -259,7 +265,7 @@ async def test_the_next_connections_sync_calls_a_broken_family_unknown(
         await bench.submit(family())
     await bench.desk.reconcile()  # over the same connection silence says nothing
     assert set(bench.states().values()) == {S.INTENDED}
-    bench.book.adopt(bench.wire.snapshot, fresh=True)
+    bench.book.adopt(bench.wire.snapshot, SESSION, fresh=True)
     assert set(bench.states().values()) == {S.UNKNOWN}
     assert [m.subject for m in bench.told] == ["3 order(s) of unknown fate"]
 

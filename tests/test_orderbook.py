@@ -32,6 +32,7 @@ from daemon.core.model import (
     OrderType,
     OrderUpdate,
     PermId,
+    Session,
     Severity,
     Side,
     Snapshot,
@@ -46,6 +47,11 @@ pytestmark = pytest.mark.virtual(start="2026-02-19T10:00:00-05:00")
 
 DAY = date(2026, 2, 19)
 NOW = datetime(2026, 2, 19, 15, 0, tzinfo=UTC)
+SESSION = Session(
+    date=DAY,
+    open=datetime(2026, 2, 19, 14, 30, tzinfo=UTC),
+    close=datetime(2026, 2, 19, 21, 0, tzinfo=UTC),
+)
 BLCO = Contract(con_id=ConId(526970210), symbol="BLCO")
 EN = OrderRef("ibkrd:20260219:BLCO:B:EN")
 SL = OrderRef("ibkrd:20260219:BLCO:B:SL")
@@ -354,17 +360,13 @@ async def test_a_restarted_book_knows_what_the_last_one_knew(bench) -> None:
 # --- the pump ------------------------------------------------------------------------
 
 
-async def test_what_came_together_is_committed_together(bench, journal) -> None:
-    commits: list[str] = []
-    raw = journal._connection.connection.dbapi_connection  # noqa: SLF001 # to count
-    raw.set_trace_callback(
-        lambda text: commits.append(text) if text == "COMMIT" else None
-    )
+async def test_what_came_together_is_committed_together(bench) -> None:
+    query = "SELECT count(*) FROM executions"
     async with pumping(bench.book):
         for number in range(20):
             bench.book.put(fill(f"0000e1a1.{number:02}.01", shares=1))
-        await asyncio.sleep(0.1)
-    assert len(commits) == 1
+        await bench.book.wait([EN], lambda r: r.filled > 0, 10)
+        assert bench.query(query) == [(20,)]
     assert len(bench.book.orders(DAY)[EN].executions) == 20
 
 
@@ -499,7 +501,7 @@ async def test_an_order_is_in_flight_until_it_is_answered(bench) -> None:
 async def test_after_a_reconnect_what_nobody_speaks_of_is_unknown_and_alarmed(
     bench,
 ) -> None:
-    bench.book.adopt(snapshot(open_orders=(working("Submitted"),)), fresh=True)
+    bench.book.adopt(snapshot(open_orders=(working("Submitted"),)), SESSION, fresh=True)
     assert bench.journaled(SL) is S.UNKNOWN
     assert bench.state(EN) is not S.UNKNOWN
     (message,) = bench.told
@@ -510,20 +512,20 @@ async def test_after_a_reconnect_what_nobody_speaks_of_is_unknown_and_alarmed(
 
 
 async def test_the_unknown_is_alarmed_once(bench) -> None:
-    bench.book.adopt(snapshot(), fresh=True)
-    bench.book.adopt(snapshot(), fresh=True)
+    bench.book.adopt(snapshot(), SESSION, fresh=True)
+    bench.book.adopt(snapshot(), SESSION, fresh=True)
     assert len(bench.told) == 1
 
 
 async def test_an_ordinary_look_concludes_nothing_from_silence(bench) -> None:
-    bench.book.adopt(snapshot(), fresh=False)
+    bench.book.adopt(snapshot(), SESSION, fresh=False)
     assert bench.state() is S.SENT
     assert bench.told == []
 
 
 async def test_a_completed_order_ends_ours(bench) -> None:
     both = (completed("Filled", filled=181), completed("Cancelled", ref=SL))
-    bench.book.adopt(snapshot(completed_orders=both), fresh=True)
+    bench.book.adopt(snapshot(completed_orders=both), SESSION, fresh=True)
     assert bench.journaled(EN) is S.FILLED
     assert bench.journaled(SL) is S.CANCELLED
     assert bench.told == []
@@ -535,13 +537,13 @@ async def test_what_waits_in_the_inbox_is_taken_before_the_sync_concludes(
     bench.book.put(working("Submitted"))
     bench.book.put(fill())
     spoken = (working("PreSubmitted", ref=SL, order_id=6),)
-    bench.book.adopt(snapshot(open_orders=spoken), fresh=True)
+    bench.book.adopt(snapshot(open_orders=spoken), SESSION, fresh=True)
     assert bench.state() is S.FILLED
     assert bench.told == []
 
 
 async def test_evidence_brings_an_unknown_order_back(bench) -> None:
-    bench.book.adopt(snapshot(), fresh=True)
+    bench.book.adopt(snapshot(), SESSION, fresh=True)
     assert bench.state() is S.UNKNOWN
     bench.take(working("Submitted"))
     assert bench.state() is S.WORKING

@@ -152,7 +152,7 @@ async def wired(
     with open_journal(folder / "state" / "journal.sqlite", now=clock.now()) as journal:
         parts = Parts(config, day_world, journal)
         run_id = journal.start_run("submit", SESSION.date, clock.now(), clock.now())
-        work = [parts.book.pump(), parts.teller()]
+        work = [parts.book.pump(), parts.outbox.tell_posted()]
         work += [parts.session.run()] if connected else []
         tasks = [loop.create_task(each) for each in work]
         try:
@@ -220,7 +220,7 @@ async def test_a_late_refusal_reaches_the_person(bench) -> None:
         ((order_id, _),) = b.placed()
         b.inject(encode.error(order_id, Refusal(354, "not subscribed"), 178))
         await asyncio.sleep(1)
-        await b.parts.all_told()
+        await b.parts.outbox.all_posted_told()
         assert b.state(ref) is S.REJECTED
         assert b.pager.subjects == ["AAPL: order refused (354)"]
 
@@ -268,9 +268,12 @@ async def test_orders_that_the_gateway_does_not_know_are_alarmed_and_not_resent(
         ref = await b.order("BUY 10 LMT 90.00")
         await asyncio.sleep(1)
     async with wired(tmp_path, *gateway()) as b:  # another gateway, without memory
-        await b.parts.all_told()
+        await b.parts.outbox.all_posted_told()
         assert b.state(ref) is S.UNKNOWN
-        assert b.pager.subjects == ["1 order(s) of unknown fate"]
+        assert b.pager.subjects == [
+            "1 order(s) of unknown fate",
+            "The gateway's order ids begin anew",
+        ]
         await asyncio.sleep(3600)
         assert b.placed() == []
 
@@ -297,7 +300,7 @@ async def test_a_refused_question_touches_no_order_that_once_had_its_number(
         refs = [await b.order("BUY 1 LMT 90.00", f"X:MKT.{i}") for i in range(1, 30)]
         await asyncio.sleep(1)
     async with wired(tmp_path, *gateway()) as b:  # counts from 1 again
-        await b.parts.all_told()
+        await b.parts.outbox.all_posted_told()
         before = [b.state(ref) for ref in refs]
         for _ in range(30):
             with suppress(Exception):
@@ -372,6 +375,27 @@ async def test_the_status_names_the_trouble(bench) -> None:
             "disconnected",
             "not connected yet",
         )
+
+
+@pytest.mark.virtual(start="2026-02-20T01:44:00-05:00")
+async def test_the_status_names_the_planned_window(bench) -> None:
+    async with bench(connected=False) as b:
+        assert b.parts.status()["window"] == "nightly reset"
+        await asyncio.sleep(60)
+        assert b.parts.status()["window"] == ""
+
+
+@pytest.mark.virtual(start="2028-12-29T10:00:00-05:00")
+async def test_the_last_days_of_the_calendar_have_a_status(bench) -> None:
+    async with bench(connected=False) as b:
+        status = b.parts.status()
+        assert (status["session"]["date"], status["window"]) == ("2028-12-29", "")
+
+
+async def test_the_status_shows_what_was_not_delivered(bench) -> None:
+    async with bench(connected=False) as b:
+        nothing = {"undelivered": 0, "oldest": None, "failing": []}
+        assert b.parts.status()["messages"] == nothing
 
 
 async def test_a_report_has_the_context_of_the_current_session(bench) -> None:

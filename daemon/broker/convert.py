@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import ib_async
 from ib_async.util import UNSET_DOUBLE
 
+from daemon.broker.shapes import is_word
 from daemon.core.model import (
     Account,
     Commission,
@@ -33,16 +35,43 @@ _SIDES = {
     "SLD": Side.SELL,
     "SSHORT": Side.SELL,
 }
+_BOUND = Decimal(10) ** 12
+_SHARES_BOUND = Decimal(10) ** 9
+"""No order has as many shares; 2147483647 is IBKR's "not known"."""
+
+
+FUNDS = frozenset({"NetLiquidation", "AvailableFunds", "BuyingPower"})
+"""The account values that we calculate with."""
 
 
 def amount(value: float | str | Decimal) -> Decimal:
-    """Return *value* as the decimal that the gateway printed."""
-    return Decimal(str(value)).normalize() + 0
+    """Return *value* as the decimal that the gateway printed.
+
+    Raises:
+        ValueError: it is no amount of anything: not finite, or beyond all bounds.
+    """
+    told = Decimal(str(value))
+    if not (told.is_finite() and abs(told) < _BOUND):
+        raise ValueError(f"{value} is no amount")
+    return told.normalize() + 0
 
 
 def known(value: float) -> Decimal | None:
-    """Return None for the gateway's sentinel "unset" (1.797e308), else the amount."""
-    return None if abs(value) >= 1e300 else amount(value)
+    """Return None for the gateway's sentinel "unset" (1.797e308), else the amount.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    return None if 1e300 <= abs(value) < math.inf else amount(value)
+
+
+def funds(text: str) -> Decimal | None:
+    """Return an account value as the gateway wrote it; None where it is not known.
+
+    Raises:
+        ValueError: it is no number.
+    """
+    return None if known(float(text)) is None else Decimal(text)
 
 
 def price_or_none(value: float | Decimal) -> Decimal | None:
@@ -130,7 +159,11 @@ def from_position(position: ib_async.Position) -> Position:
 def from_open_order(
     contract: ib_async.Contract, order: ib_async.Order, status: str
 ) -> WorkingOrder:
-    """Return one openOrder message; its own filled quantity is not on the wire."""
+    """Return one openOrder message; its own filled quantity is not on the wire.
+
+    Raises:
+        ValueError: *status* is none: the fields before it have moved.
+    """
     return WorkingOrder(
         order_id=OrderId(order.orderId),
         perm_id=PermId(order.permId),
@@ -142,7 +175,7 @@ def from_open_order(
         side=_SIDES[order.action],
         quantity=amount(order.totalQuantity),
         order_type=order.orderType,
-        status=status,
+        status=_status(status),
         remaining=amount(order.totalQuantity),
         limit_price=price_or_none(order.lmtPrice or 0),
         stop_price=price_or_none(order.auxPrice or 0),
@@ -154,7 +187,11 @@ def from_open_order(
 def from_completed(
     contract: ib_async.Contract, order: ib_async.Order, status: str
 ) -> CompletedOrder:
-    """Return one completedOrder message."""
+    """Return one completedOrder message.
+
+    Raises:
+        ValueError: *status* is none, or nothing says how much was filled.
+    """
     return CompletedOrder(
         perm_id=PermId(order.permId),
         order_ref=OrderRef(order.orderRef),
@@ -163,9 +200,22 @@ def from_completed(
         symbol=contract.symbol,
         side=_SIDES[order.action],
         quantity=amount(order.totalQuantity),
-        filled=known(float(order.filledQuantity)) or Decimal(0),
-        status=status,
+        filled=_shares(order.filledQuantity),
+        status=_status(status),
     )
+
+
+def _status(status: str) -> str:
+    if not is_word(status):
+        raise ValueError(f"{status!r} is no status")
+    return status
+
+
+def _shares(quantity: float | Decimal) -> Decimal:
+    told = amount(quantity)
+    if not 0 <= told < _SHARES_BOUND:
+        raise ValueError(f"{quantity} is no quantity of shares")
+    return told
 
 
 def from_execution(contract: ib_async.Contract, execution: ib_async.Execution) -> Fill:
@@ -180,7 +230,7 @@ def from_execution(contract: ib_async.Contract, execution: ib_async.Execution) -
         con_id=ConId(contract.conId),
         symbol=contract.symbol,
         side=_SIDES[execution.side],
-        quantity=amount(execution.shares),
+        quantity=_shares(execution.shares),
         price=amount(execution.price),
         time=execution.time.astimezone(UTC),
         exchange=execution.exchange,

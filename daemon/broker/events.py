@@ -18,6 +18,7 @@ from ib_async.client import Client
 from ib_async.wrapper import Wrapper
 
 from daemon.broker import convert
+from daemon.broker.stream import Doubt, GuardedConnection, GuardedDecoder
 from daemon.core.model import (
     BrokerEvent,
     Commission,
@@ -41,6 +42,30 @@ class Tap(Wrapper):
         self.completed_orders: list[CompletedOrder] | None = None
         self.commissions: list[Commission] | None = None
         """While executions are asked for: the reports between them."""
+        self.first_order_id = 0
+        """The lowest order id that the gateway allows on this connection."""
+
+    def nextValidId(self, reqId: int) -> None:  # noqa: N802, N803  (ib_async's names)
+        """Keep what the gateway offered first; a lower one than before is news."""
+        self.first_order_id = self.first_order_id or reqId
+        super().nextValidId(reqId)
+
+    def updateAccountValue(  # noqa: N802
+        self, tag: str, val: str, currency: str, account: str
+    ) -> None:
+        """Take no value that we calculate with and that is no number."""
+        if tag in convert.FUNDS:
+            convert.funds(val)
+        super().updateAccountValue(tag, val, currency, account)
+
+    def contractDetails(  # noqa: N802
+        self,
+        reqId: int,  # noqa: N803
+        contractDetails: ib_async.ContractDetails,  # noqa: N803
+    ) -> None:
+        """Take an answer; ib_async would fail on one that nobody waits for."""
+        if reqId in self._futures:
+            super().contractDetails(reqId, contractDetails)
 
     def openOrder(  # noqa: N802  (ib_async's name)
         self,
@@ -164,14 +189,21 @@ class Tap(Wrapper):
 
 
 class TappedIB(ib_async.IB):
-    """An IB whose wrapper is a tap; made anew for every connection attempt."""
+    """An IB whose wrapper is a tap; made anew for every connection attempt.
 
-    def __init__(self, emit: Emit) -> None:
+    *doubt* is told, once, that the gateway sent what cannot be read; nothing that
+    came after it is taken.
+    """
+
+    def __init__(self, emit: Emit, doubt: Doubt) -> None:
         super().__init__()
         self.RaiseRequestErrors = True
         self.tap = Tap(self, emit)
         self.wrapper = self.tap
         self.client = Client(self.tap)  # type: ignore[no-untyped-call] # ib_async's
+        self.guard = GuardedConnection(self.client.conn, doubt)
+        self.client.conn = self.guard
+        self.client.decoder = GuardedDecoder(self.tap, self.guard.doubt)
         self.client.MaxRequests = 0  # our pacer spreads the messages, nothing queues
         self.client.apiEnd += self.disconnectedEvent
 

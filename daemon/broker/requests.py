@@ -16,6 +16,7 @@ from ib_async.wrapper import RequestError
 from daemon.broker import convert
 from daemon.broker.events import TappedIB
 from daemon.broker.pacing import Pacer
+from daemon.broker.resend import Families
 from daemon.core.model import (
     Account,
     Commission,
@@ -58,6 +59,8 @@ class SessionSettings:
     messages_per_second: float = 45.0
     retry_first_s: float = 0.5
     retry_last_s: float = 5.0
+    stood_s: float = 60.0
+    """A session that stood ready for so long ends an outage: its loss is a new one."""
 
     @property
     def address(self) -> str:
@@ -79,6 +82,7 @@ class Requests:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         """Each lives as long as somebody holds it or waits for it."""
         self._waits: set[asyncio.Timeout] = set()
+        self._families = Families(settings.client_id)
         self._doubt = ""
         self._contracts: dict[str, Contract] = {}
         self._contracts_day = ""
@@ -92,6 +96,11 @@ class Requests:
     def client_id(self) -> int:
         """Return the one client id; it never changes."""
         return self._settings.client_id
+
+    @property
+    def families_remembered(self) -> int:
+        """Return how many brackets may still be sent again (10006)."""
+        return len(self._families)
 
     def abort(self, cause: str) -> None:
         """Call the connection dead: all that wait for an answer end now."""
@@ -126,15 +135,24 @@ class Requests:
             self._waits.add(wait)
             try:
                 async with wait:
-                    return await request(ib)
+                    answer = await request(ib)
             except TimeoutError:
                 raise self._unanswered(what, limit) from None
             except RequestError as exc:
                 raise RequestRefused(exc.message, code=exc.code) from exc
             except ConnectionError as exc:
-                raise ConnectionLost(f"the link broke during {what}: {exc}") from exc
+                why = self._doubt or exc
+                raise ConnectionLost(f"the link broke during {what}: {why}") from exc
+            else:
+                self._require_trust(ib)
+                return answer
             finally:
                 self._waits.discard(wait)
+
+    def _require_trust(self, ib: TappedIB) -> None:
+        """Take no answer of a connection that is in doubt: it may lack something."""
+        if self._ib is not ib or self._doubt:
+            raise ConnectionLost(self._doubt or "the link broke")
 
     def _unanswered(self, what: str, limit: float) -> ConnectionLost:
         """A request without an answer puts the whole connection in doubt."""
@@ -259,11 +277,11 @@ class Requests:
         values = {
             v.tag: v.value
             for v in self._live().accountValues(self._settings.account)
-            if v.currency in {"USD", "BASE", ""}
+            if v.tag in convert.FUNDS and v.currency in {"USD", "BASE", ""}
         }
 
         def figure(tag: str) -> Decimal | None:
-            return Decimal(values[tag]) if tag in values else None
+            return convert.funds(values[tag]) if tag in values else None
 
         return Funds(
             net_liquidation=figure("NetLiquidation"),
@@ -334,6 +352,7 @@ class Requests:
                 raise InvariantViolated(f"{order.order_ref} has expired")
         ib = self._live()
         ids = {order.order_ref: order_id for order_id, order in orders}
+        self._families.sent(orders, asyncio.get_running_loop().time())
         for index, (order_id, order) in enumerate(orders):
             if index:
                 await self._slot(ib)
@@ -347,26 +366,43 @@ class Requests:
     async def _slot(self, ib: TappedIB) -> None:
         """Wait for a slot of *ib*; what waits for a dead socket dies with it."""
         await self._pacer.slot()
-        if self._ib is not ib or self._doubt:
-            raise ConnectionLost(self._doubt or "the link broke while waiting to send")
+        self._require_trust(ib)
 
     def _send_one(
         self, order_id: OrderId, order: Order, ids: dict[OrderRef, OrderId]
     ) -> None:
+        contract, wire = self._on_the_wire(order_id, order, ids)
+        try:
+            self._live().placeOrder(contract, wire)
+        except ConnectionError as exc:
+            raise ConnectionLost(f"the link broke at {order.order_ref}") from exc
+
+    def _send_again_one(
+        self, order_id: OrderId, order: Order, ids: dict[OrderRef, OrderId]
+    ) -> None:
+        """Send past ib_async's books, where a refused order is done for ever."""
+        contract, wire = self._on_the_wire(order_id, order, ids)
+        try:
+            client = self._live().client
+            client.placeOrder(order_id, contract, wire)  # type: ignore[no-untyped-call] # ib_async's
+        except ConnectionError as exc:
+            raise ConnectionLost(f"the link broke at {order.order_ref}") from exc
+
+    def _on_the_wire(
+        self, order_id: OrderId, order: Order, ids: dict[OrderRef, OrderId]
+    ) -> tuple[ib_async.Contract, ib_async.Order]:
         if order.account != self._settings.account:
             raise InvariantViolated(f"order for account {order.account}")
         parent = ids[order.parent_ref] if order.parent_ref else OrderId(0)
-        try:
-            self._live().placeOrder(
-                convert.to_contract(order.contract),
-                convert.to_order(order, order_id, parent),
-            )
-        except ConnectionError as exc:
-            raise ConnectionLost(f"the link broke at {order.order_ref}") from exc
+        return (
+            convert.to_contract(order.contract),
+            convert.to_order(order, order_id, parent),
+        )
 
     async def cancel(self, order_id: OrderId) -> None:
         """Ask for the cancellation of one of our own orders."""
         await self.ready_to_send()
+        self._families.cancelled(order_id)
         try:
             self._live().client.cancelOrder(order_id)  # type: ignore[no-untyped-call] # ib_async's
         except ConnectionError as exc:

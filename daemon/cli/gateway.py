@@ -43,13 +43,20 @@ NEW_YORK = ZoneInfo("America/New_York")
     type=click.Path(path_type=Path, dir_okay=False),
     help="Append the gateway's own account of everything, as JSON lines.",
 )
-def command(
+@click.option(
+    "--scenario",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Faults to play: a TOML or JSON file, see docs/reference/gateway.md.",
+)
+def command(  # noqa: PLR0913 - one argument for each option
+    *,
     listen: str,
     world_time: str | None,
     speed: float,
     seed: int,
     account: tuple[str, ...],
     ledger: Path | None,
+    scenario: Path | None,
 ) -> None:
     """Serve the TWS API on loopback with an exchange behind it; no money is near."""
     if not isfinite(speed):
@@ -65,6 +72,7 @@ def command(
         seed=seed,
         accounts=account or ("DU1234567",),
         ledger=ledger,
+        scenario=scenario,
     )
     configure_logging("auto", "INFO", sys.stderr)
     calendar = TableCalendar(shipped_table())

@@ -1,4 +1,4 @@
-"""`ibkrd schedule`: the jobs of coming sessions, in both zones."""
+"""`ibkrd schedule`: the jobs of coming sessions and the windows, in both zones."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from daemon.clock import SystemClock
 from daemon.config import load_config
 from daemon.core.schedule import Timetable, schedule_rows
 from daemon.core.session import exchange_date, ordinary_day, parse_when
+from daemon.core.windows import window_rows
 
 AROUND = timedelta(days=45)
 """Sessions around the asked span that show what an ordinary day is."""
@@ -44,7 +45,7 @@ def command(
     *,
     as_json: bool,
 ) -> None:
-    """Show each session with its jobs and the cutoff, in both zones."""
+    """Show each session with its jobs and the cutoff, and the planned windows."""
     config = load_config(config_path, os.environ)
     now = SystemClock().now()
     # Only the table knows the exchange's zone; its margin is wider than a date.
@@ -68,10 +69,13 @@ def command(
         config.calendar.local_zone,
         calendar.holidays,
     )
+    zones = calendar.time_zone, config.calendar.local_zone
+    windows = window_rows(config.planned(), (start, end), zones)
     if as_json:
-        print_json(rows)
+        print_json({"days": rows, "windows": windows})
         return
-    _print(rows, calendar.time_zone, config.calendar.local_zone, list(timetable.jobs))
+    _print(rows, *zones, list(timetable.jobs))
+    _print_windows(windows, *zones)
 
 
 def _around(start: date, end: date) -> tuple[date, date]:
@@ -88,6 +92,26 @@ def _print(
     )
     for note in _notes(rows):
         click.echo(note)
+
+
+def _print_windows(windows: list[dict[str, str]], exchange: str, local: str) -> None:
+    """Print the windows that are alike as one line, with the days of their begin."""
+    alike: dict[tuple[str, str, str], list[dict[str, str]]] = {}
+    for row in windows:
+        key = row["window"], row["exchange"], row["local"]
+        alike.setdefault(key, []).append(row)
+    print_table(
+        "Planned windows: the gateway may be away, without an alarm",
+        ["window", exchange, local, "on", "from", "to"],
+        [
+            [*key, _weekdays(group), group[0]["date"], group[-1]["date"]]
+            for key, group in alike.items()
+        ],
+    )
+
+
+def _weekdays(rows: list[dict[str, str]]) -> str:
+    return " ".join(dict.fromkeys(row["weekday"] for row in rows))
 
 
 def _cells(row: dict[str, Any], jobs: list[str]) -> list[str]:

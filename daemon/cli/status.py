@@ -27,11 +27,12 @@ def command(config_path: Path | None, *, as_json: bool) -> None:
     if as_json:
         print_json(answer)
         return
-    for line in _lines(answer, ZoneInfo(config.calendar.local_zone)):
+    for line in status_lines(answer, ZoneInfo(config.calendar.local_zone)):
         click.echo(line)
 
 
-def _lines(answer: dict[str, Any], zone: ZoneInfo) -> list[str]:
+def status_lines(answer: dict[str, Any], zone: ZoneInfo) -> list[str]:
+    """Return what the daemon's *answer* says to a person, times in *zone*."""
     session = answer["session"]
     lines = [
         f"daemon   pid {answer['pid']}, since {_time(answer['started_at'], zone)}",
@@ -43,6 +44,11 @@ def _lines(answer: dict[str, Any], zone: ZoneInfo) -> list[str]:
     ]
     if answer["trouble"]:
         lines.append(f"trouble  {answer['trouble']}")
+    if answer["window"]:
+        lines.append(f"planned  {answer['window']}: the gateway may be away")
+    if answer["barred"]:
+        lines.append(f"entries  barred: {answer['barred']}")
+    lines += _messages(answer["messages"], zone)
     lines += [
         f"next     {job['job']} at {_time(job['at'], zone)}" for job in answer["next"]
     ]
@@ -50,6 +56,21 @@ def _lines(answer: dict[str, Any], zone: ZoneInfo) -> list[str]:
     lines += [f"result   {job}: {text}" for job, text in answer["results"].items()]
     counts = ", ".join(f"{count} {state}" for state, count in answer["orders"].items())
     lines.append(f"orders   {counts or 'none in this session'}")
+    return lines
+
+
+def _messages(messages: dict[str, Any], zone: ZoneInfo) -> list[str]:
+    """Return what was not delivered and why; nothing where all is well."""
+    lines = [
+        f"channel  {each['channel']} failing since {_time(each['since'], zone)}: "
+        f"{each['cause']}"
+        for each in messages["failing"]
+    ]
+    if messages["undelivered"]:
+        oldest = _time(messages["oldest"], zone)
+        lines.append(
+            f"messages {messages['undelivered']} undelivered, the oldest of {oldest}"
+        )
     return lines
 
 

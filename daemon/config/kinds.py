@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 
 from daemon.core.redact import ACCOUNT_ID, BOT_TOKEN
 from daemon.core.session import parse_when
+from daemon.core.windows import parse_moment, parse_window
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +211,17 @@ def _when(value: str) -> str:
     return value
 
 
+def _window(value: str) -> str:
+    if value:
+        parse_window("", value, "UTC")
+    return value
+
+
+def _moment(value: str) -> str:
+    parse_moment(value, "UTC")
+    return value
+
+
 def _word(value: str) -> str:
     if not value or value != value.strip():
         raise ValueError("expected a text that is not empty")
@@ -239,6 +251,21 @@ When = Annotated[
     str,
     AfterValidator(_when),
     Expects('"open+5m", "close-20m" or "40 21 * * 1-5 Europe/Budapest"'),
+]
+WindowText = Annotated[
+    str,
+    AfterValidator(_window),
+    Expects('days, times and a zone such as "fri 23:00-03:00 America/New_York", or ""'),
+]
+WindowTexts = Annotated[
+    tuple[WindowText, ...],
+    Field(strict=False),
+    Expects('a list of windows such as "sat 10:00-11:00 Europe/Budapest"'),
+]
+MomentText = Annotated[
+    str,
+    AfterValidator(_moment),
+    Expects('a day, a time and a zone such as "mon 08:00 Europe/Budapest"'),
 ]
 Word = Annotated[str, AfterValidator(_word), Expects("a text")]
 Words = Annotated[

@@ -22,10 +22,12 @@ from daemon.config.sections import (
     PathsSection,
     RulesSection,
     ScheduleSection,
+    WindowsSection,
 )
 from daemon.config.toml import key_lines, parse_toml, read_toml
 from daemon.core.model import Account
 from daemon.core.rules import TradingRules
+from daemon.core.windows import Window
 from daemon.errors import ConfigError
 from daemon.ports import Paths
 
@@ -42,6 +44,7 @@ class Config:
     paths: Paths
     calendar: CalendarSection
     schedule: ScheduleSection
+    windows: WindowsSection
     limits: RulesSection
     """The section [rules] as written; `rules()` is what the core takes."""
     notify: NotifySection
@@ -55,6 +58,10 @@ class Config:
         """Return the trading rules for the configured account."""
         limits = {key: getattr(self.limits, key) for key in RulesSection.model_fields}
         return TradingRules(account=Account(self.account.id), **limits)
+
+    def planned(self) -> tuple[Window, ...]:
+        """Return when the gateway is expected to be away."""
+        return self.windows.windows(self.calendar.local_zone)
 
     def secrets(self) -> frozenset[str]:
         """Return what must not be shown: the token and the account id."""
@@ -154,6 +161,7 @@ def _config(document: Document, around: Surroundings, source: Path | None) -> Co
         paths=_paths(document.paths, around.home),
         calendar=document.calendar,
         schedule=document.schedule,
+        windows=document.windows,
         limits=document.rules,
         notify=document.notify,
         log=document.log,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Literal
@@ -14,6 +15,7 @@ from daemon.config.kinds import (
     Amount,
     ChatId,
     Host,
+    MomentText,
     Money,
     OptionalDate,
     OptionalPath,
@@ -21,6 +23,8 @@ from daemon.config.kinds import (
     SecretFile,
     Surroundings,
     When,
+    WindowText,
+    WindowTexts,
     Word,
     Words,
     Zone,
@@ -29,6 +33,7 @@ from daemon.config.kinds import (
 from daemon.config.times import require_place
 from daemon.core.redact import PAPER_ACCOUNT
 from daemon.core.rules import Scope
+from daemon.core.windows import Window, parse_moment, parse_window
 
 
 class Section(BaseModel):
@@ -209,6 +214,63 @@ class ScheduleSection(Section):
         return {name: getattr(self, name) for name in names}
 
 
+class WindowsSection(Section):
+    """When the gateway is expected to be away: no alarm until the window is over.
+
+    Days, times and a zone; without a zone in `calendar.local_zone`. A window whose end
+    is not after its begin ends on the next day. Empty switches one off. From open-30m
+    to close+15m no window counts. `ibkrd schedule` shows where they fall.
+    """
+
+    reset: WindowText = Field(
+        default="sun-fri 00:15-01:45 America/New_York",
+        description="The broker's nightly reset, of its North American servers.",
+    )
+    weekend: WindowText = Field(
+        default="fri 23:00-03:00 America/New_York",
+        description="The broker's weekend maintenance.",
+    )
+    restart: WindowText = Field(
+        default="daily 23:45-00:00",
+        description="The gateway's own daily restart, as set in its Lock and Exit "
+        "settings.",
+        examples=["daily 08:15-08:30 Europe/Budapest"],
+    )
+    login: WindowText = Field(
+        default="sun 01:00-12:00 America/New_York",
+        description="The weekly login by hand: the broker ends every session on Sunday "
+        "at 01:00 in New York. Its beginning is told quietly, its end is an alarm.",
+    )
+    login_again: MomentText = Field(
+        default="mon 08:00",
+        description="When a missed login is alarmed once more.",
+        examples=["mon 07:00 Europe/Budapest"],
+    )
+    others: WindowTexts = Field(
+        default=(),
+        description="Further planned absences.",
+        examples=[["sat 10:00-11:00 Europe/Budapest"]],
+    )
+
+    def windows(self, zone: str) -> tuple[Window, ...]:
+        """Return the windows; those without a zone of their own are in *zone*."""
+        again = parse_moment(self.login_again, zone)
+        named = {
+            "nightly reset": self.reset,
+            "weekend maintenance": self.weekend,
+            "gateway restart": self.restart,
+            "weekly login": self.login,
+            **{text: text for text in self.others},
+        }
+        windows = (
+            parse_window(name, text, zone) for name, text in named.items() if text
+        )
+        return tuple(
+            replace(window, again=again) if window.name == "weekly login" else window
+            for window in windows
+        )
+
+
 class RulesSection(Section):
     """Limits and habits of one trading day."""
 
@@ -335,6 +397,7 @@ class Document(Section):
     paths: PathsSection
     calendar: CalendarSection
     schedule: ScheduleSection
+    windows: WindowsSection
     rules: RulesSection
     notify: NotifySection
     log: LogSection

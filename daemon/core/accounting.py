@@ -14,6 +14,7 @@ from daemon.core.model import (
     RowOutcome,
     RowStatus,
 )
+from daemon.core.reconcile import last_attempt
 
 
 class Row(Protocol):
@@ -32,18 +33,29 @@ def account_row(row: Row, records: Sequence[OrderRecord]) -> RowOutcome:
     """Return the outcome of *row* from the *records* of all its orders.
 
     A row is refused when no entry of it stands at the broker; a single refused
-    exit leaves it submitted and is named in the reason.
+    exit leaves it submitted and is named in the reason. Of a bracket that was sent
+    again the last attempt counts.
     """
+    records = last_attempt(records)
     unheard = [r for r in records if not acknowledged(r)]
     if unheard or not records:
         names = ", ".join(_leg(r) for r in unheard) or "no order"
         return _outcome(row, RowStatus.UNKNOWN, f"no answer for {names}")
-    refused = [r for r in records if _never_worked(r)]
-    reason = "; ".join(_why(r) for r in refused)
+    reason = "; ".join([*_again(records), *map(_why, filter(_never_worked, records))])
     entries = [r for r in records if _is_entry(r)]
     if all(_never_worked(r) for r in entries):
         return _outcome(row, RowStatus.REFUSED, reason)
     return _outcome(row, RowStatus.SUBMITTED, reason)
+
+
+def _again(records: Iterable[OrderRecord]) -> list[str]:
+    """Return the brackets that are at the broker only by a later attempt."""
+    parsed = [ref for r in records if _is_entry(r) and (ref := refs.parse(r.order_ref))]
+    return [
+        f"{ref.bracket} sent again (attempt {ref.attempt})"
+        for ref in parsed
+        if ref.attempt > 1
+    ]
 
 
 def _never_worked(record: OrderRecord) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
@@ -11,6 +11,7 @@ from daemon.core.model import (
     Contract,
     Leg,
     Order,
+    OrderRef,
     OrderType,
     RowOutcome,
     RowStatus,
@@ -18,9 +19,10 @@ from daemon.core.model import (
     Side,
 )
 from daemon.core.plan import PlanRow, split_quantity
-from daemon.core.refs import Ref
+from daemon.core.refs import Ref, parse
 from daemon.core.rules import TradingRules
 from daemon.core.session import submit_deadline
+from daemon.errors import InvariantViolated
 
 REDUCE_WITH_BLOCK = 2
 """OCA type: the others shrink by what filled, one at a time (1 would cancel them)."""
@@ -146,6 +148,31 @@ def _family(
         expires_at=expires_at,
     )
     return Family(entry, take_profit, stop_loss)
+
+
+def another_attempt(family: Family, attempt: int) -> Family:
+    """Return *family* under the references and the OCA group of a later attempt.
+
+    Only for a family that is proven never to have been at work (law I1).
+    """
+    entry = _again(family.entry, attempt)
+    return Family(
+        entry=entry,
+        take_profit=_again(family.take_profit, attempt, entry.order_ref),
+        stop_loss=_again(family.stop_loss, attempt, entry.order_ref),
+    )
+
+
+def _again(order: Order, attempt: int, parent: OrderRef | None = None) -> Order:
+    ref = parse(order.order_ref)
+    if ref is None:
+        raise InvariantViolated(f"{order.order_ref} is no reference of ours")
+    return replace(
+        order,
+        order_ref=replace(ref, attempt=attempt).text,
+        parent_ref=parent,
+        oca_group=order.oca_group and f"{order.oca_group}:{attempt}",
+    )
 
 
 def _to_tick(price: Decimal, tick: Decimal, rounding: str) -> Decimal:

@@ -13,6 +13,7 @@ from decimal import ROUND_CEILING, Decimal
 from daemon.core import refs
 from daemon.core.lifecycle import acknowledged
 from daemon.core.model import (
+    Bracket,
     Leg,
     OrderRecord,
     OrderRef,
@@ -24,7 +25,7 @@ from daemon.core.model import (
 
 _DEAD = frozenset({"Filled", "Cancelled", "ApiCancelled", "Inactive"})
 _CLOSING = frozenset({Leg.MARKET_ON_CLOSE, Leg.MARKET})
-_EXITS = frozenset({Leg.TAKE_PROFIT, Leg.STOP_LOSS, Leg.TIMED_EXIT})
+EXITS = frozenset({Leg.TAKE_PROFIT, Leg.STOP_LOSS, Leg.TIMED_EXIT})
 
 Family = tuple[object, ...]
 
@@ -75,6 +76,25 @@ def is_live_closing(record: OrderRecord) -> bool:
 def signed_left(record: OrderRecord) -> Decimal:
     """Return the signed shares that an order may still trade."""
     return record.order.side.sign * (record.order.quantity - record.filled)
+
+
+def bracket_shares(
+    records: Iterable[OrderRecord], symbol: str, bracket: Bracket | None = None
+) -> Decimal:
+    """Return the shares that entries of *symbol* bought less those that exits sold.
+
+    Of one *bracket*, or of both.
+    """
+    net = Decimal(0)
+    for record in records:
+        ref = refs.parse(record.order_ref)
+        if ref is None or ref.symbol != symbol or bracket not in {None, ref.bracket}:
+            continue
+        if ref.leg is Leg.ENTRY:
+            net += record.filled
+        elif ref.leg in EXITS:
+            net -= record.filled
+    return net
 
 
 def closing_side(position: Position) -> Side:
@@ -191,7 +211,7 @@ def _unlisted(
 
 
 def _our_family(ref: refs.Ref | None) -> Family | None:
-    if ref is None or ref.leg not in _EXITS:
+    if ref is None or ref.leg not in EXITS:
         return None
     return ("bracket", ref.session, ref.symbol, ref.bracket, ref.attempt)
 

@@ -63,6 +63,9 @@ class Evidence:
     """Signed shares that our ledger holds; counts with scope `own` only."""
     client_id: int | None = None
     """Ours: a reference of ours under another client id proves nothing."""
+    told: tuple[str, ...] = ()
+    """The references of all orders of which the broker told, dead ones included: the
+    journal in which we intended one may be lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +150,9 @@ def plan_closing(
 ) -> ClosingPlan:
     """Return the orders that close every whole share in scope, and the alerts.
 
-    *attempt* is a floor: a symbol that has closing orders of this type already gets
-    the next number, so that each pass has references of its own.
+    *attempt* is a floor: a symbol that has closing orders of this type already, by our
+    records or the broker's word, gets the next number, so that each pass has
+    references of its own.
     """
     step = _Step(evidence, session, rules, order_type, attempt)
     plans = [
@@ -324,10 +328,11 @@ def _split(quantity: int, preset: int) -> tuple[int, ...]:
 
 def _next_attempt(position: Position, step: _Step) -> int:
     leg = _LEGS[step.order_type]
+    known = (*(r.order_ref for r in step.evidence.records), *step.evidence.told)
     used = [
         ref.attempt
-        for record in step.evidence.records
-        if (ref := refs.parse(record.order_ref))
+        for text in known
+        if (ref := refs.parse(text))
         and (ref.session, ref.symbol, ref.leg)
         == (step.session.date, position.symbol, leg)
     ]

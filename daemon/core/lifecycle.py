@@ -73,6 +73,9 @@ _S = OrderState
 _YOUNG = (_S.INTENDED, _S.SENT)
 _UNRESOLVED = (*_YOUNG, _S.ACKNOWLEDGED, _S.WORKING, _S.UNKNOWN)
 
+_ALIVE = (_S.ACKNOWLEDGED, _S.WORKING)
+_DOUBTFUL = (_S.UNKNOWN, *(state for state in _S if state.terminal))
+
 _NEXT: dict[tuple[OrderState, Signal], OrderState] = {
     **{(state, Signal.SEEN): _S.ACKNOWLEDGED for state in (*_YOUNG, _S.UNKNOWN)},
     # Live again after "Cancelled" or "Inactive": the broker's truth wins (B8).
@@ -250,6 +253,7 @@ def _moved(record: OrderRecord, signal: Signal | None) -> OrderRecord:
     moved = replace(
         record, state=state, remaining=Decimal(0) if state is _S.FILLED else left
     )
-    if record.state.terminal and not state.terminal:
+    if record.state in _DOUBTFUL and state in _ALIVE:
+        # What was said of its end no longer holds; said again, it counts again.
         return replace(moved, code=None, text="")
     return moved

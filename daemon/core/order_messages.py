@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 
 from daemon.core import notices
-from daemon.core.model import Message, Notice, OrderRecord, Severity
+from daemon.core.model import Message, Notice, OrderRecord, Severity, WorkingOrder
+from daemon.core.reconcile import Unbooked, never_worked
 
 
 def late_refusal(record: OrderRecord) -> Message:
     """Return that an order was refused when no job looked at it, with the remedy."""
-    rule = notices.rule(record.code or 0)
+    symbol, code = record.order.contract.symbol, record.code
+    if code is None:
+        return Message(
+            Severity.ALARM,
+            f"{symbol}: order refused (no reason yet)",
+            f"{record.order_ref}: the broker ended it and gave no reason so far; its "
+            "line in TWS and the report say more",
+        )
     return Message(
         Severity.ALARM,
-        f"{record.order.contract.symbol}: order refused ({record.code})",
-        f"{record.order_ref}: {record.code} {record.text}\n{rule.remedy}",
+        f"{symbol}: order refused ({code})",
+        f"{record.order_ref}: {code} {record.text}\n{notices.rule(code).remedy}",
     )
 
 
 def doubtful(record: OrderRecord) -> Message:
     """Return that the broker's evidence leaves an order's fate open."""
     order = record.order
+    rule = notices.rule(record.code or 0)
     return Message(
         Severity.ALARM,
         f"{order.contract.symbol}: order of unknown fate ({record.code})",
         f"{record.order_ref}: {order.side} {order.quantity}: {record.code} "
-        f"{record.text}\nIt is not sent again; look in TWS.",
+        f"{record.text}\n{rule.meaning}; {rule.remedy}\n"
+        "It is asked for, and nothing is sent in its place; look in TWS.",
+        key=f"{record.order_ref} {record.code}",  # thirty times is no more news
     )
 
 
@@ -76,15 +88,78 @@ def queued(record: OrderRecord, notice: Notice) -> Message:
     )
 
 
-def unknown(records: list[OrderRecord]) -> Message:
-    """Return that complete answers do not speak of *records*."""
-    lines = "\n".join(
+def unknown(records: Iterable[OrderRecord]) -> Message:
+    """Return that nothing is known of *records*, which may be at the broker or not."""
+    lines = [
         f"{r.order_ref}: {r.order.side} {r.order.quantity} (order id {r.order_id})"
         for r in records
-    )
+    ]
     return Message(
         Severity.ALARM,
-        f"{len(records)} order(s) of unknown fate",
-        "The gateway answered completely and did not speak of these orders. "
-        f"They are not sent again; look in TWS:\n{lines}",
+        f"{len(lines)} order(s) of unknown fate",
+        "The gateway does not say whether it has these orders. They are asked for, "
+        "and sent again only if it is proven that it never had them; look in TWS:\n"
+        + "\n".join(lines),
     )
+
+
+def unbooked(found: Iterable[Unbooked]) -> Message:
+    """Return that positions differ from what the executions make."""
+    lines = [
+        f"{one.symbol}: the broker holds {one.held}, the books say {one.booked}"
+        for one in found
+    ]
+    return Message(
+        Severity.ALARM,
+        f"{len(lines)} position(s) that the books do not explain",
+        "Executions are missing: of the time before the gateway's midnight, by "
+        "transfer or corporate action. The close goes by the broker's positions; the "
+        "report lacks these trades:\n" + "\n".join(lines),
+    )
+
+
+def strangers(orders: Iterable[WorkingOrder]) -> Message:
+    """Return that somebody else has sent *orders* under our client id."""
+    found = sorted(orders, key=lambda order: order.perm_id)
+    lines = [
+        f"{o.symbol}: {o.side} {o.quantity} {o.order_type} (order id {o.order_id}, "
+        f"reference {o.order_ref or 'none'})"
+        for o in found
+    ]
+    return Message(
+        Severity.ALARM,
+        f"{len(lines)} order(s) under our client id that the journal does not know",
+        "A script used our client id while we were away, or the journal was lost. "
+        "They are left alone until the close, which cancels them; look in TWS:\n"
+        + "\n".join(lines),
+        key="strangers/" + "/".join(str(order.perm_id) for order in found),
+    )
+
+
+def rolled_back(offered: int, known: int) -> Message:
+    """Return that the gateway's order ids begin anew below those that it had given."""
+    return Message(
+        Severity.WARNING,
+        "The gateway's order ids begin anew",
+        f"Its sequence was reset: it offers {offered}, and has had orders of ours up "
+        f"to {known}. Ours go on above {known}, so that none is given twice. Nothing "
+        "to do; a script on the same client id could get ids of ours.",
+        key=f"ids/{offered}/{known}",
+    )
+
+
+def resolved(records: Iterable[OrderRecord]) -> Message:
+    """Return what became of orders whose fate was unknown."""
+    lines = [f"{r.order_ref}: {_end(r)}" for r in records]
+    return Message(
+        Severity.INFO,
+        f"{len(lines)} order(s) of unknown fate are resolved",
+        "The broker's evidence says what became of them:\n" + "\n".join(lines),
+    )
+
+
+def _end(record: OrderRecord) -> str:
+    if never_worked(record):
+        return f"never was at work at the broker ({record.code})"
+    done = f", {record.filled} of {record.order.quantity} executed"
+    return f"{record.state}{done * bool(record.filled)}"

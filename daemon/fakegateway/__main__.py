@@ -16,6 +16,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from daemon.fakegateway.ledger import Ledger
+from daemon.fakegateway.scenario import ScenarioError, Script, read_script
 from daemon.fakegateway.server import Address, GatewayOptions, run_gateway
 from daemon.fakegateway.values import GatewaySettings, MarketSession
 
@@ -63,6 +64,7 @@ def _options(chosen: argparse.Namespace) -> GatewayOptions:
         speed=chosen.speed,
         seed=chosen.seed,
         settings=GatewaySettings(accounts=tuple(chosen.account or ["DU1234567"])),
+        script=chosen.scenario,
     )
 
 
@@ -100,6 +102,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--account", action="append", metavar="ID")
     parser.add_argument("--ledger", type=Path, metavar="FILE")
+    parser.add_argument(
+        "--scenario",
+        type=_script,
+        default=(),
+        metavar="FILE",
+        help="faults to play, a TOML or JSON file",
+    )
     return parser
 
 
@@ -108,6 +117,13 @@ def _address(text: str) -> Address:
     if not host or not port.isdecimal() or int(port) > 65_535:
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
     return host, int(port)
+
+
+def _script(text: str) -> Script:
+    try:
+        return read_script(Path(text))
+    except ScenarioError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from exc
 
 
 def _aware(text: str) -> datetime:

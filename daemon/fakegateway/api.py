@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Protocol
 
+from daemon.fakegateway.door import Door
 from daemon.fakegateway.values import (
     AccountValue,
     Bar,
@@ -59,6 +60,18 @@ class GatewayWorld(Protocol):
     @property
     def clock(self) -> WorldClock:
         """Return the world's clock."""
+
+    @property
+    def door(self) -> Door:
+        """Return how the gateway meets connections."""
+
+    @property
+    def greeting(self) -> Refusal | None:
+        """Return what a session that starts now is told of the broker's link."""
+
+    @property
+    def link_up(self) -> bool:
+        """Return whether the gateway is connected to its broker."""
 
     def attach(
         self,

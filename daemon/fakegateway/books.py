@@ -122,6 +122,27 @@ class Books:
         self._cash[execution.account] -= signed * execution.price + commission
         return after, realized
 
+    def correct(
+        self, wrong: Execution, right: Execution, contract: Contract
+    ) -> Holding:
+        """Book *right* instead of *wrong*; return the position after it."""
+        sign = 1 if wrong.side == "BOT" else -1
+        before = self.held(wrong.account, contract)
+        shares = sign * (right.shares - wrong.shares)
+        money = sign * (right.shares * right.price - wrong.shares * wrong.price)
+        quantity = before.quantity + shares
+        cost = before.average_cost
+        if quantity * sign > 0:  # the corrected trade opened what is held
+            cost = _fine((before.quantity * cost + money) / quantity)
+        after = replace(before, quantity=quantity, average_cost=cost)
+        self._held[wrong.account, contract.con_id] = after
+        self._cash[wrong.account] -= money
+        return after
+
+    def refund(self, account: str, amount: Decimal) -> None:
+        """Give *account* back what it paid in USD."""
+        self._cash[account] += amount
+
     def turn_day(self) -> None:
         """Begin a day: positions of zero shares and realized results are over."""
         self._held = carried(self._held)

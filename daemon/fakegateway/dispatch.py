@@ -59,6 +59,10 @@ HANDLERS: Mapping[int, Handler] = MappingProxyType(
 )
 
 
+NEED_THE_BROKER = frozenset({1, 9, 20, 91})
+"""Requests that the gateway itself cannot answer: quotes, bars, contract details."""
+
+
 def serve(client: Client, fields: list[str]) -> None:
     """Answer one message of *client*; a bad one is refused, and that is all."""
     message_id = fields[0]
@@ -67,7 +71,8 @@ def serve(client: Client, fields: list[str]) -> None:
         client.log.warning("gateway.message_unknown", message_id=message_id)
         client.refuse(-1, 505, f"Fatal Error: Unknown message id. ({message_id})")
         return
-    if int(message_id) in client.world.settings.mute:
+    cut_off = int(message_id) in NEED_THE_BROKER and not client.world.link_up
+    if cut_off or int(message_id) in client.world.settings.mute:
         client.log.info("gateway.message_muted", message_id=message_id)
         return
     try:

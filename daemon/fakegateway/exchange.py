@@ -11,6 +11,7 @@ from daemon.fakegateway.chance import draw
 from daemon.fakegateway.prices import Market, Path
 from daemon.fakegateway.values import OrderTicket
 
+ORDINARY_VENUE = "IEX"
 PARTIAL_CHANCE = 0.35
 """How often an execution leaves something of the order over."""
 MOST_EXECUTIONS = 4

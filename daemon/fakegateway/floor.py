@@ -1,47 +1,52 @@
-"""The life of accepted orders: released, active, traded, cancelled, expired."""
+"""The life of accepted orders: released, active, traded."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
-from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from zoneinfo import ZoneInfo
 
 from daemon.fakegateway import exchange, refusals
-from daemon.fakegateway.acceptance import frozen
+from daemon.fakegateway.bells import Bells
 from daemon.fakegateway.chance import draw
+from daemon.fakegateway.endings import Endings
+from daemon.fakegateway.groups import Groups
 from daemon.fakegateway.lane import Lane
 from daemon.fakegateway.orderbook import OrderBook, Working
 from daemon.fakegateway.ordertimes import order_time
+from daemon.fakegateway.plot import LateReject, Remark, Stick, said
 from daemon.fakegateway.prices import Market
 from daemon.fakegateway.reports import Reports, Surroundings
-from daemon.fakegateway.values import (
-    ChildActivation,
-    MarketSession,
-    OrderTicket,
-    Refusal,
-)
+from daemon.fakegateway.trades import Trades
+from daemon.fakegateway.values import ChildActivation, OrderTicket
 from daemon.fakegateway.watch import Watch
 
-REDUCE_WITHOUT_BLOCK = 3
-"""ocaType of children of one parent, and of a group that names none."""
-CANCEL_WITH_BLOCK = 1
 ACTIVATIONS: tuple[ChildActivation, ...] = ("full_fill", "filled_part", "first_fill")
-ORDINARY_VENUE = "IEX"
 
 
 class Floor:
     """Works the orders of *book*; asks the clock only for what is sure to happen."""
 
-    def __init__(self, around: Surroundings, book: OrderBook, reports: Reports) -> None:
+    def __init__(
+        self, around: Surroundings, book: OrderBook, reports: Reports, trades: Trades
+    ) -> None:
         self._around = around
         self._book = book
         self._reports = reports
+        self._trades = trades
         self._exchange = Lane(around.clock)
         self._watch = Watch(around, partial(self._meet, arriving=False))
-        self._armed: set[datetime] = set()
+        self.endings = Endings(
+            around,
+            book,
+            reports,
+            unwatch=self._watch.remove,
+            fill_after_all=self._fill_after_all,
+        )
+        self._groups = Groups(around, book, reports, self.endings)
+        self._bells = Bells(around, book, self.endings, self)
+        self._asleep: list[Working] = []
 
     # --- release --------------------------------------------------------------
 
@@ -57,7 +62,22 @@ class Floor:
             self._schedule(one)
             self._reports.both(one.order)
         for one in fresh:
+            self._plague(one)
             self._start(one)
+
+    def _plague(self, working: Working) -> None:
+        """Let what is plotted against an accepted order take its course."""
+        plot, clock = self._around.plot, self._around.clock
+        ticket = working.order.ticket
+        remark = plot.meet(Remark, ticket)
+        if remark is not None:
+            tell = partial(self._reports.order_error, working.order, said(remark))
+            clock.call_later(remark.after_s, tell)
+        late = plot.meet(LateReject, ticket)
+        if late is not None:
+            end = partial(self.endings.refuse_late, working, said(late))
+            clock.call_later(late.after_s, end)
+        working.stuck = late is not None or plot.meet(Stick, ticket) is not None
 
     def modify(self, working: Working, ticket: OrderTicket) -> None:
         """Put the terms of *ticket* in force for the live *working*."""
@@ -90,9 +110,9 @@ class Floor:
         begins = max(clock.now(), working.good_after or clock.now())
         working.session = sessions.taking_orders(begins)
         if working.session is not None:
-            self._arm(working.session)
+            self._bells.arm(working.session)
         if working.good_till is not None:
-            expire = partial(self._cancelled, working, refusals.CANCELLED)
+            expire = partial(self.endings.cancelled, working, refusals.CANCELLED)
             working.timers.append(clock.call_at(working.good_till, expire))
 
     # --- activation -----------------------------------------------------------
@@ -100,11 +120,16 @@ class Floor:
     def _start(self, working: Working) -> None:
         """Let the exchange work the order if its parent and its time allow it."""
         order, clock = working.order, self._around.clock
-        if order.done or order.active or not self._parent_allows(working):
+        if order.done or order.active or working.stuck:
+            return
+        if not self._parent_allows(working):
             return
         if working.good_after is not None and working.good_after > clock.now():
             start = partial(self._start, working)
             working.timers.append(clock.call_at(working.good_after, start))
+            return
+        if working.good_after is not None and self._nobody_simulates:
+            self._asleep.append(working)
             return
         order.active = True
         order.why_held = _why_held(working)
@@ -112,6 +137,20 @@ class Floor:
             self._warn_of_wait(working)
         else:
             self._attempt_soon(working)
+
+    def wake(self) -> None:
+        """Go on with what the broker simulates, now that the link is restored."""
+        asleep, self._asleep = self._asleep, []
+        for working in asleep:
+            self._start(working)
+        for working in self._book.live():
+            if working.order.active and working.order.ticket.order_type == "STP":
+                self._attempt_soon(working)
+
+    @property
+    def _nobody_simulates(self) -> bool:
+        waits = self._around.settings.simulated_orders_wait
+        return waits and not self._around.link.up
 
     def _parent_allows(self, working: Working) -> bool:
         parent = working.parent
@@ -164,16 +203,24 @@ class Floor:
         market = path.market(path.step_at(now))
         self._meet(working, market, arriving=not self._watch.waits(working))
 
+    def meet_auction(self, working: Working, market: Market, venue: str) -> None:
+        """Let an order meet the opening auction."""
+        self._meet(working, market, arriving=True, venue=venue)
+
     def _meet(
         self,
         working: Working,
         market: Market,
         *,
         arriving: bool,
-        venue: str = ORDINARY_VENUE,
+        venue: str = exchange.ORDINARY_VENUE,
     ) -> None:
         order = working.order
         if order.done or not order.active or order.ticket.order_type == "MOC":
+            return
+        stop = order.ticket.order_type == "STP"
+        if stop and not working.triggered and self._nobody_simulates:
+            self._rest(working)
             return
         price = exchange.fill_price(
             order.ticket, market, arriving=arriving, triggered=working.triggered
@@ -181,28 +228,29 @@ class Floor:
         if price is None or not working.workable:
             self._rest(working)
         else:
-            working.triggered = order.ticket.order_type == "STP"
-            self._execute(working, price, venue)
+            working.triggered = stop
+            self.execute(working, price, venue)
             self._continue(working)
 
-    def _execute(self, working: Working, price: Decimal, venue: str) -> None:
+    def execute(self, working: Working, price: Decimal, venue: str) -> None:
+        """Trade what the exchange takes of an order now, at *price*."""
         order, seed = working.order, self._around.seed
         shares = working.workable
         if self._around.settings.partial_fills:
             shares = exchange.slice_quantity(
                 shares, seed, order.perm_id, working.executions
             )
-        self._reports.trade(working, shares, price, venue)
+        self._trades.trade(working, shares, price, venue)
         working.executions += 1
         order.why_held = ""
         if order.remaining == 0:
-            self._finish(working, "Filled", f"Filled Size: {order.filled}")
+            self.endings.finish(working, "Filled", f"Filled Size: {order.filled}")
             self._reports.both(order)
         else:
             if order.status != "PendingCancel":
                 order.status = "Submitted"
             self._reports.status(order)
-        self._reduce_siblings(working, shares)
+        self._groups.traded(working, shares)
         self._wake_children(working)
 
     def _continue(self, working: Working) -> None:
@@ -226,181 +274,23 @@ class Floor:
             self._reports.both(order)
         self._watch.add(working)
 
-    # --- groups ---------------------------------------------------------------
-
-    def _reduce_siblings(self, working: Working, shares: Decimal) -> None:
-        kind = working.order.ticket.oca_type or REDUCE_WITHOUT_BLOCK
-        for sibling in self._book.siblings(working):
-            if kind == CANCEL_WITH_BLOCK:
-                self._cancelled(sibling, refusals.CANCELLED)
-            elif kind == REDUCE_WITHOUT_BLOCK:
-                # Without block the sibling stays exposed until the word is out.
-                self._exchange.after(
-                    self._around.settings.fill_latency_s,
-                    partial(self._reduce, sibling, shares),
-                )
-            else:
-                self._reduce(sibling, shares)
-
-    def _reduce(self, working: Working, shares: Decimal) -> None:
-        order = working.order
-        if order.done:
+    def _fill_after_all(self, working: Working) -> None:
+        """Trade what was left of an order that was called Cancelled."""
+        order, now = working.order, self._around.clock.now()
+        session = self._around.sessions.open_at(now)
+        if session is None or order.remaining <= 0:
             return
-        quantity = order.ticket.quantity - shares
-        if quantity <= order.filled:
-            self._cancelled(working, refusals.CANCELLED)
-            return
-        order.ticket = replace(order.ticket, quantity=quantity)
+        path = self._around.prices.path(working.symbol, session)
+        market = path.market(path.step_at(now))
+        price = market.ask if order.ticket.action == "BUY" else market.bid
+        shares = order.remaining
+        self._trades.trade(
+            working, shares, order.ticket.limit_price or price, exchange.ORDINARY_VENUE
+        )
+        working.executions += 1
+        self.endings.finish(working, "Filled", f"Filled Size: {order.filled}")
         self._reports.both(order)
-
-    # --- the end of an order --------------------------------------------------
-
-    def cancel(self, working: Working) -> None:
-        """Begin to cancel an order, or say why it cannot be."""
-        order = working.order
-        if not order.transmitted and not order.done:
-            self._discard(working)
-            return
-        moc = order.ticket.order_type == "MOC"
-        stuck = order.done or order.status == "PendingCancel"
-        if stuck or (moc and frozen(self._around.clock.now(), working.session)):
-            self._reports.order_error(
-                order, refusals.cannot_cancel(order.order_id, order.status)
-            )
-            return
-        order.status = "PendingCancel"
-        self._reports.status(order)
-        self._exchange.after(
-            self._around.settings.fill_latency_s,
-            partial(self._confirm_cancel, working),
-        )
-
-    def reject(self, working: Working, refusal: Refusal) -> None:
-        """End an order as Inactive before it ever worked."""
-        self._finish(working, "Inactive", refusal.text)
-        self._reports.both(working.order)
-        self._reports.order_error(working.order, refusal)
-
-    def _confirm_cancel(self, working: Working) -> None:
-        order = working.order
-        if order.done:
-            self._reports.order_error(
-                order, refusals.cannot_cancel(order.order_id, order.status)
-            )
-            return
-        siblings = self._book.siblings(working) if self._cascades(working) else []
-        self._cancelled(working, refusals.CANCELLED)
-        for sibling in siblings:
-            self._cancelled(sibling, refusals.CANCELLED)
-
-    def _cascades(self, working: Working) -> bool:
-        wanted = self._around.settings.cancel_cascades
-        if wanted == "seed":
-            return draw(self._around.seed, "cascade", working.order.perm_id) < 0.5
-        return wanted == "always"
-
-    def _cancelled(self, working: Working, refusal: Refusal) -> None:
-        order = working.order
-        if order.done:
-            return
-        self._finish(working, "Cancelled", "Cancelled by Trader")
-        self._reports.status(order)
-        self._reports.order_error(order, refusal)
-        for child in list(working.children):
-            if child.order.transmitted:
-                self._cancelled(child, refusal)
-            else:
-                self._discard(child)
-
-    def _discard(self, working: Working) -> None:
-        """Throw away an untransmitted order with its children."""
-        order = working.order
-        for child in list(working.children):
-            self._discard(child)
-        self._book.remove(working)
-        self._around.ledger.write(
-            "discarded",
-            self._around.clock.now(),
-            perm_id=order.perm_id,
-            order_id=order.order_id,
-        )
-        self._reports.order_error(order, refusals.DISCARDED)
-        self._reports.order_error(order, refusals.uncancellable(order.perm_id))
-
-    def _finish(self, working: Working, status: str, text: str) -> None:
-        order = working.order
-        order.status = status
-        order.why_held = ""
-        order.active = False
-        order.completed_at = self._around.clock.now()
-        order.completed_status = text
-        working.stop_timers()
-        self._book.retire(working)
-        self._watch.remove(working)
-
-    # --- the bells ------------------------------------------------------------
-
-    def _arm(self, session: MarketSession) -> None:
-        """Ask to be called at the bells of *session*, once."""
-        if session.open in self._armed:
-            return
-        self._armed.add(session.open)
-        clock = self._around.clock
-        if clock.now() < session.open:
-            clock.call_at(session.open, partial(self._open, session))
-        clock.call_at(session.close, partial(self._close, session))
-
-    def _of(self, session: MarketSession) -> Iterable[Working]:
-        return [one for one in self._book.live() if one.session == session]
-
-    def _open(self, session: MarketSession) -> None:
-        for working in self._of(session):
-            path = self._around.prices.path(working.symbol, session)
-            market, venue = path.auction(0), _listing_exchange(working)
-            self._meet(working, market, arriving=True, venue=venue)
-
-    def _close(self, session: MarketSession) -> None:
-        self._armed.discard(session.open)
-        symbols: list[str] = []
-        for working in self._of(session):
-            ticket, order = working.order.ticket, working.order
-            if order.done:
-                continue
-            if ticket.order_type == "MOC" and order.active:
-                symbols.append(working.symbol)
-            elif not order.transmitted:
-                self._discard(working)
-            elif ticket.tif == "DAY":
-                self._cancelled(working, refusals.CANCELLED)
-            else:
-                self._schedule_next(working)
-        for symbol in dict.fromkeys(symbols):
-            self._print_later(symbol, session)
-
-    def _schedule_next(self, working: Working) -> None:
-        """Carry an order that outlives the day into the next session."""
-        now = self._around.clock.now()
-        working.session = self._around.sessions.taking_orders(now)
-        if working.session is not None:
-            self._arm(working.session)
-
-    def _print_later(self, symbol: str, session: MarketSession) -> None:
-        delay_s = self._around.settings.auction_delay_s
-        delay_s += exchange.auction_print_delay_s(
-            self._around.seed, symbol, session.date
-        )
-        self._around.clock.call_later(delay_s, partial(self._print, symbol, session))
-
-    def _print(self, symbol: str, session: MarketSession) -> None:
-        """Trade every MOC order of *symbol* at the official close."""
-        price = self._around.prices.path(symbol, session).last(-1)
-        for working in self._of(session):
-            order = working.order
-            if working.symbol != symbol or order.ticket.order_type != "MOC":
-                continue
-            while order.active and working.workable:
-                self._execute(working, price, _listing_exchange(working))
-            self._cancelled(working, refusals.CANCELLED)
+        self._groups.traded(working, shares)
 
 
 def set_times(working: Working) -> None:
@@ -417,7 +307,3 @@ def _why_held(working: Working) -> str:
     if parent is not None and not working.order.active and not parent.order.done:
         return "child"
     return "trigger" if working.order.ticket.order_type == "STP" else ""
-
-
-def _listing_exchange(working: Working) -> str:
-    return working.order.ticket.contract.primary_exchange or ORDINARY_VENUE

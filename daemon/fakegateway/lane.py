@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
+from functools import partial
 
 from daemon.fakegateway.api import WorldClock
 
@@ -16,12 +17,14 @@ class Lane:
 
     def __init__(self, clock: WorldClock) -> None:
         self._clock = clock
-        self._waiting: deque[Callable[[], None]] = deque()
+        self._waiting: defaultdict[float, deque[Callable[[], None]]] = defaultdict(
+            deque
+        )
 
     def after(self, delay_s: float, call: Callable[[], None]) -> None:
-        """Make *call* in *delay_s* seconds, behind those that wait already."""
-        self._waiting.append(call)
-        self._clock.call_later(delay_s, self._next)
+        """Make *call* in *delay_s* seconds, behind those that wait as long."""
+        self._waiting[delay_s].append(call)
+        self._clock.call_later(delay_s, partial(self._next, delay_s))
 
-    def _next(self) -> None:
-        self._waiting.popleft()()
+    def _next(self, delay_s: float) -> None:
+        self._waiting[delay_s].popleft()()

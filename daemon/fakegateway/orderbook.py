@@ -28,6 +28,8 @@ class Working:
     triggered: bool = False
     capped: bool = False
     """Whether it may sell only what its parent has bought so far."""
+    stuck: bool = False
+    """Whether it was accepted and is never worked."""
     timers: list[Handle] = field(default_factory=list)
 
     @property
@@ -63,20 +65,29 @@ class Working:
 
 
 class OrderBook:
-    """The orders by (client, order id): live ones, and the done ones of the day."""
+    """The live orders, and the done ones of the day.
+
+    An id finds the latest order of its client under it: ids may begin anew.
+    """
 
     def __init__(self) -> None:
         self._by_id: dict[tuple[int, int], Working] = {}
+        self._known: dict[int, Working] = {}
         self._live: dict[int, Working] = {}
 
     def find(self, client_id: int, order_id: int) -> Working | None:
         """Return the order that *client_id* knows as *order_id*."""
         return self._by_id.get((client_id, order_id))
 
+    def called(self, perm_id: int) -> Working | None:
+        """Return the order with *perm_id* if it is still known."""
+        return self._known.get(perm_id)
+
     def add(self, working: Working) -> None:
         """Take *working* into the book."""
         order = working.order
         self._by_id[order.client_id, order.order_id] = working
+        self._known[order.perm_id] = working
         self._live[order.perm_id] = working
 
     def retire(self, working: Working) -> None:
@@ -86,6 +97,7 @@ class OrderBook:
     def remove(self, working: Working) -> None:
         """Forget *working*, as if it had never been accepted."""
         self.retire(working)
+        del self._known[working.order.perm_id]
         del self._by_id[working.order.client_id, working.order.order_id]
         if working.parent is not None:
             working.parent.children.remove(working)
@@ -94,18 +106,35 @@ class OrderBook:
         """Return the orders that are not done, oldest first."""
         return list(self._live.values())
 
+    def untransmitted(self, client_id: int | None = None) -> list[Working]:
+        """Return the live orders that wait for a family member; None: everybody's."""
+        return [
+            one
+            for one in self._live.values()
+            if not one.order.transmitted and client_id in {None, one.order.client_id}
+        ]
+
     def done(self) -> list[Working]:
         """Return the done orders, in the order in which they were placed."""
-        return [working for working in self._by_id.values() if working.order.done]
+        return [working for working in self._known.values() if working.order.done]
 
     def forget_before(self, midnight: datetime) -> None:
         """Forget the orders that were done before *midnight*."""
-        self._by_id = {
-            key: working
-            for key, working in self._by_id.items()
-            if working.order.completed_at is None
-            or working.order.completed_at >= midnight
-        }
+        for working in self.done():
+            at = working.order.completed_at
+            if at is not None and at < midnight:
+                self._forget(working)
+
+    def forget_done(self) -> None:
+        """Forget every order that is done."""
+        for working in self.done():
+            self._forget(working)
+
+    def _forget(self, working: Working) -> None:
+        del self._known[working.order.perm_id]
+        key = working.order.client_id, working.order.order_id
+        if self._by_id.get(key) is working:
+            del self._by_id[key]
 
     def siblings(self, working: Working) -> list[Working]:
         """Return the live orders of which only *working* or they may fill.

@@ -37,8 +37,25 @@ WRONG_TYPE = Refusal(387, "Unsupported order type for this exchange and security
 WHAT_IF_HELD = Refusal(413, "What-if order should have the transmit flag set to true.")
 SIZE_ZERO = Refusal(434, "The order size cannot be zero.")
 NO_ACCOUNT = Refusal(435, "You must specify an account.")
+LINK_LOST = Refusal(
+    1100, "Connectivity between IB and Trader Workstation has been lost."
+)
+LINK_DATA_LOST = Refusal(
+    1101,
+    "Connectivity between IB and Trader Workstation has been restored - data lost.",
+)
+LINK_DATA_KEPT = Refusal(
+    1102,
+    "Connectivity between IB and Trader Workstation has been restored -"
+    " data maintained.",
+)
 STILL_PROCESSING = Refusal(
     2102, "Unable to modify this order as it is still being processed."
+)
+CUT = Refusal(
+    2110,
+    "Connectivity between Trader Workstation and server is broken. It will be"
+    " restored automatically.",
 )
 NO_PARENT = Refusal(10006, "Missing parent order.")
 E_TRADE_ONLY = Refusal(10268, "The 'EtradeOnly' order attribute is not supported.")

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from daemon.fakegateway.api import Listener, WorldClock
 from daemon.fakegateway.ledger import Ledger
-from daemon.fakegateway.values import GatewaySettings, OrderError, WorldEvent
+from daemon.fakegateway.values import Broadcast, GatewaySettings, Refusal, WorldEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class Roster:
         self._seats: dict[int, Seat] = {}
         self._held_until: dict[int, datetime] = {}
         self._highest: dict[int, int] = {}
+        self._rolled_back: set[int] = set()
 
     def attach(self, client_id: int, seat: Seat) -> bool:
         """Seat a client; False when its id is in use or held."""
@@ -72,27 +73,44 @@ class Roster:
         """Return the highest order id that *client_id* ever used, 0 if none."""
         return self._highest.get(client_id, 0)
 
+    @property
+    def client_ids(self) -> list[int]:
+        """Return the client ids that are connected."""
+        return list(self._seats)
+
+    def rolled_back(self, client_id: int) -> bool:
+        """Return whether the ids of *client_id* began anew since it first came."""
+        return client_id in self._rolled_back
+
+    def roll_back(self, next_id: int) -> None:
+        """Let the order ids of every client begin anew at *next_id*."""
+        self._rolled_back.update(self._highest)
+        self._highest = dict.fromkeys(self._highest, next_id - 1)
+
     def use_id(self, client_id: int, order_id: int) -> None:
         """Remember that *client_id* used *order_id*."""
         self._highest[client_id] = max(self.highest_id(client_id), order_id)
 
     def tell(self, owner: int, event: WorldEvent) -> None:
         """Send *event* to its owner and to the Master client."""
-        self._send(owner, event)
+        self.send(owner, event)
         master = self._settings.master_client_id
         if master is not None and master != owner:
-            self._send(master, event)
-
-    def tell_error(self, event: OrderError) -> None:
-        """Send an error to the client that it names, and to no other."""
-        self._send(event.client_id, event)
+            self.send(master, event)
 
     def tell_all(self, event: WorldEvent) -> None:
         """Send *event* to every session."""
         for client_id in list(self._seats):
-            self._send(client_id, event)
+            self.send(client_id, event)
 
-    def _send(self, client_id: int, event: WorldEvent) -> None:
+    def broadcast(self, notice: Refusal) -> None:
+        """Write *notice* down and send it to every session, about no order."""
+        now = self._clock.now()
+        self._ledger.write("notice", now, code=notice.code, text=notice.text)
+        self.tell_all(Broadcast(notice))
+
+    def send(self, client_id: int, event: WorldEvent) -> None:
+        """Send *event* to the session of *client_id*, if there is one."""
         seat = self._seats.get(client_id)
         if seat is not None:
             seat.listener(event)

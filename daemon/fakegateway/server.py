@@ -10,9 +10,11 @@ from datetime import datetime
 
 from daemon.fakegateway.api import GatewayWorld, Log
 from daemon.fakegateway.clock import LoopClock
+from daemon.fakegateway.door import Doorway
 from daemon.fakegateway.ledger import Ledger
 from daemon.fakegateway.listings import default_listings, reference_prices
 from daemon.fakegateway.prices import Prices
+from daemon.fakegateway.scenario import Script, play
 from daemon.fakegateway.session import GatewayProtocol
 from daemon.fakegateway.values import GatewaySettings, Listing, MarketSession
 from daemon.fakegateway.world import World
@@ -36,6 +38,8 @@ class GatewayOptions:
     seed: int = 1
     settings: GatewaySettings = field(default_factory=GatewaySettings)
     listings: Sequence[Listing] = field(default_factory=default_listings)
+    script: Script = ()
+    """What goes wrong, and when."""
 
 
 class StdlibLog:
@@ -53,24 +57,67 @@ class StdlibLog:
         self._logger.warning("%s %s", event, fields)
 
 
+class Reception:
+    """The listening port: given back while the door is shut, taken again after it."""
+
+    def __init__(self, world: GatewayWorld, host: str, port: int, log: Log) -> None:
+        self._world = world
+        self._log = log
+        self._address: Address = (host, port)
+        self._server: asyncio.Server | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._leave_door = world.door.watch(self._attend)
+
+    @property
+    def address(self) -> Address:
+        """Return where it listens, or listened last."""
+        return self._address
+
+    async def open(self) -> None:
+        """Listen. Raises OSError where the address cannot be had."""
+        host, port = self._address
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: GatewayProtocol(self._world, log=self._log), host, port
+        )
+        self._address = self._server.sockets[0].getsockname()[:2]
+
+    def close(self) -> None:
+        """Listen no more; open connections go on."""
+        self._leave_door()
+        if self._opening is not None:
+            self._opening.cancel()
+        self._shut()
+
+    def _attend(self) -> None:
+        if self._world.door.doorway is Doorway.SHUT:
+            self._shut()
+        elif self._server is None:
+            loop = asyncio.get_running_loop()
+            self._opening = loop.create_task(self.open(), name="gateway.reopening")
+
+    def _shut(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+
 async def serve(
     world: GatewayWorld, host: str, port: int, *, log: Log | None = None
-) -> asyncio.Server:
+) -> Reception:
     """Listen on *host*:*port* (0: any free port) with *world* behind it.
 
     Raises OSError where the address cannot be had.
     """
-    loop = asyncio.get_running_loop()
-    told = log or StdlibLog()
-    return await loop.create_server(
-        lambda: GatewayProtocol(world, log=told), host, port
-    )
+    reception = Reception(world, host, port, log or StdlibLog())
+    if world.door.doorway is not Doorway.SHUT:
+        await reception.open()
+    return reception
 
 
 def compose_world(options: GatewayOptions, ledger: Ledger) -> World:
     """Return the world of *options* on the running loop's time."""
     loop = asyncio.get_running_loop()
-    return World(
+    world = World(
         clock=LoopClock(loop, options.start, options.speed),
         sessions=options.sessions,
         listings=options.listings,
@@ -79,6 +126,8 @@ def compose_world(options: GatewayOptions, ledger: Ledger) -> World:
         ledger=ledger,
         seed=options.seed,
     )
+    play(world, options.script)
+    return world
 
 
 async def run_gateway(
@@ -93,13 +142,12 @@ async def run_gateway(
     Raises OSError where the address cannot be had.
     """
     world = compose_world(options, ledger)
-    server = await serve(world, options.host, options.port, log=log)
+    reception = await serve(world, options.host, options.port, log=log)
     try:
         if ready is not None:
-            host, port = server.sockets[0].getsockname()[:2]
-            ready((host, port))
+            ready(reception.address)
         await asyncio.get_running_loop().create_future()
     finally:
         # The sessions end first: from Python 3.12 on a server waits for them.
         world.drop_clients()
-        server.close()
+        reception.close()

@@ -14,10 +14,12 @@ from daemon.fakegateway import decode, dispatch, encode
 from daemon.fakegateway.api import GatewayWorld, Handle, Log
 from daemon.fakegateway.client import Client
 from daemon.fakegateway.decode import DecodeError, Fields
+from daemon.fakegateway.door import Doorway
 from daemon.fakegateway.frames import FrameError, FrameSplitter, fields_of
 from daemon.fakegateway.values import (
     MAX_SERVER_VERSION,
     MIN_SERVER_VERSION,
+    GatewaySettings,
     Refusal,
 )
 
@@ -44,6 +46,8 @@ class Phase(Enum):
     STARTING = auto()
     """The version stands; nothing may be sent before START_API."""
     SERVING = auto()
+    DEAF = auto()
+    """The process was not there when the connection came: nobody ever answers."""
     REFUSED = auto()
     """The client id is in use; the close is near."""
     CLOSED = auto()
@@ -52,8 +56,8 @@ class Phase(Enum):
 class Pace:
     """The messages of the last second, counted."""
 
-    def __init__(self, rate: int) -> None:
-        self._rate = rate
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._settings = settings
         self._times: deque[datetime] = deque()
         self.violations = 0
 
@@ -61,7 +65,7 @@ class Pace:
         """Return whether one more message at *now* keeps the rate."""
         while self._times and now - self._times[0] >= timedelta(seconds=1):
             self._times.popleft()
-        if len(self._times) >= self._rate:
+        if len(self._times) >= self._settings.message_rate:
             self.violations += 1
             return False
         self._times.append(now)
@@ -75,22 +79,51 @@ class GatewayProtocol(asyncio.Protocol):
         self._world = world
         self._log = log
         self._splitter = FrameSplitter()
-        self._pace = Pace(world.settings.message_rate)
+        self._pace = Pace(world.settings)
         self._phase = Phase.GREETING
         self._version = 0
         self._client: Client | None = None
         self._transport: asyncio.Transport | None = None
         self._closing: Handle | None = None
+        self._frozen = False
+        self._unsent = bytearray()
+        self._leave_door = world.door.watch(self._attend)
 
     # --- the transport's side ---------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember the way out."""
         self._transport = cast("asyncio.Transport", transport)
+        match self._world.door.doorway:
+            case Doorway.OPEN:
+                self._attend()
+            case Doorway.SHUT:
+                self._transport.abort()
+            case Doorway.EMPTY:
+                self._transport.close()
+            case Doorway.DEAF:
+                self._phase = Phase.DEAF
+
+    def _attend(self) -> None:
+        """Stand still, go on or end, as the process does."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._world.door.doorway is Doorway.SHUT:
+            self._close()
+        elif self._world.door.frozen and not self._frozen:
+            self._frozen = True
+            self._transport.pause_reading()
+        elif self._frozen and not self._world.door.frozen:
+            self._frozen = False
+            unsent, self._unsent = self._unsent, bytearray()
+            self._write(bytes(unsent))
+            self._transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
         """Serve the messages that *data* completes."""
         try:
+            if self._phase is Phase.DEAF:
+                return
             for payload in self._splitter.feed(data):
                 self._receive(payload)
         except (FrameError, DecodeError) as exc:
@@ -99,6 +132,7 @@ class GatewayProtocol(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Free the client id at once, as after a clean close."""
+        self._leave_door()
         self._log.info("gateway.session_closed", cause=str(exc) if exc else "closed")
         self._phase = Phase.CLOSED
         if self._closing is not None:
@@ -118,7 +152,7 @@ class GatewayProtocol(asyncio.Protocol):
                 self._start(fields_of(payload))
             case Phase.SERVING:
                 self._serve(fields_of(payload))
-            case Phase.REFUSED | Phase.CLOSED:
+            case Phase.REFUSED | Phase.DEAF | Phase.CLOSED:
                 pass
 
     def _agree(self, payload: bytes) -> None:
@@ -152,8 +186,17 @@ class GatewayProtocol(asyncio.Protocol):
         client.send(
             encode.managed_accounts(self._world.settings.accounts),
             encode.next_valid_id(self._world.next_valid_id(client_id)),
-            *(encode.error(-1, notice, self._version) for notice in FARM_NOTICES),
+            *(encode.error(-1, notice, self._version) for notice in self._notices()),
         )
+        if self._world.settings.commissions_on_connect:
+            own = self._world.executions(client_id)
+            client.send(
+                *(encode.commission_report(one) for one in self._world.commissions(own))
+            )
+
+    def _notices(self) -> tuple[Refusal, ...]:
+        cut = self._world.greeting
+        return FARM_NOTICES if cut is None else (cut,)
 
     def _refuse_client(self, client: Client) -> None:
         self._phase = Phase.REFUSED
@@ -179,7 +222,9 @@ class GatewayProtocol(asyncio.Protocol):
     # --- the way out ----------------------------------------------------------------
 
     def _write(self, data: bytes) -> None:
-        if self._transport is not None and not self._transport.is_closing():
+        if self._frozen:
+            self._unsent += data
+        elif self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
     def _close(self) -> None:

@@ -302,6 +302,10 @@ ChildActivation = Literal["full_fill", "filled_part", "first_fill", "seed"]
 filled part; on its first fill, at full size; or one of these by seed."""
 CancelCascade = Literal["never", "always", "seed"]
 """Whether cancelling one member of an OCA group cancels its siblings."""
+MissingParent = Literal["never", "always", "seed"]
+"""Whether a child right behind its parent meets 10006, the first of its family."""
+BacklogOrder = Literal["as_it_happened", "executions_last", "shuffled", "seed"]
+"""In which order a restored link (1102) tells what happened meanwhile."""
 
 
 @dataclass(slots=True)
@@ -317,7 +321,10 @@ class GatewaySettings:
     latency_s: float = 0.02
     """From an order's arrival to its first answer."""
     fill_latency_s: float = 0.05
-    commission_delay_s: float = 0.3
+    execution_lag_s: float = 0.0
+    """Executions are told and listed this long after their orderStatus."""
+    commission_delay_s: float | None = 0.3
+    """None: commissions are never reported."""
     position_lag_s: float = 1.5
     """Positions lag behind fills by this (reported: 1-5 s)."""
     partial_fills: bool = True
@@ -329,10 +336,33 @@ class GatewaySettings:
     """Messages a second of one session; those above are refused with 100."""
     unsolicited_completed_orders: bool = False
     """Whether completed orders arrive unasked once they were asked for."""
+    commissions_on_connect: bool = False
+    """Whether a new session hears the day's commissions of its client unasked."""
+    corrected_commissions: bool = True
+    """Whether a corrected execution has a commission report of its own."""
+    duplicate_statuses: bool = False
+    """Whether each orderStatus is sent twice."""
+    missing_statuses: float = 0.0
+    """The chance, by seed, that an orderStatus is not sent."""
     midnight_zone: str = "America/New_York"
     """The zone of the midnight after which executions are forgotten."""
     child_activation: ChildActivation = "full_fill"
     cancel_cascades: CancelCascade = "never"
+    missing_parent: MissingParent = "never"
+    missing_parent_uses_id: bool = False
+    """Whether the same id is a duplicate (103) after 10006."""
+    untransmitted_vanish: bool = False
+    """Whether untransmitted orders end with the session that placed them."""
+    link_lost_every_s: float = 30.0
+    """How often 1100 is repeated."""
+    link_lost_greeting: int = 2110
+    """What a session that starts without the link is told: 2110 or 1100."""
+    backlog_order: BacklogOrder = "seed"
+    simulated_orders_wait: bool = True
+    """Whether stops and goodAfterTime sleep while the link is lost."""
+    resubmit_orders: bool = True
+    """Whether orders and cancels of the meantime are transmitted later, or lost."""
+    resubmit_delay_s: float = 1.0
     mute: frozenset[int] = frozenset()
     """Message ids of clients that are taken and never answered; may change."""
     extra: dict[str, object] = field(default_factory=dict)

@@ -7,22 +7,29 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
+from daemon.fakegateway import restart
 from daemon.fakegateway.api import Listener, WorldClock
-from daemon.fakegateway.books import Books, account_values
+from daemon.fakegateway.books import Books
+from daemon.fakegateway.cache import Cache
 from daemon.fakegateway.credit import Credit
+from daemon.fakegateway.door import Door
+from daemon.fakegateway.floor import Floor
 from daemon.fakegateway.intake import Intake
 from daemon.fakegateway.ledger import Ledger
+from daemon.fakegateway.link import Link
 from daemon.fakegateway.listings import Directory
 from daemon.fakegateway.orderbook import OrderBook
+from daemon.fakegateway.plot import OrderFault, Plot
 from daemon.fakegateway.prices import Prices
 from daemon.fakegateway.reports import Reports, Surroundings
+from daemon.fakegateway.restart import RestartTerms
 from daemon.fakegateway.roster import Roster, Seat
 from daemon.fakegateway.sessions import MOC_FREEZE, Sessions, hours
 from daemon.fakegateway.tape import Tape
+from daemon.fakegateway.trades import Trades
 from daemon.fakegateway.values import (
     AccountValue,
     Bar,
-    Broadcast,
     BrokerOrder,
     CommissionReport,
     Contract,
@@ -34,7 +41,6 @@ from daemon.fakegateway.values import (
     OrderTicket,
     Quote,
     Refusal,
-    copy_order,
 )
 
 
@@ -59,14 +65,17 @@ class World:
     ) -> None:
         self.clock = clock
         self.settings = settings
+        self.door = Door()
         self._ledger = ledger
         self._sessions = Sessions(sessions)
         self._write_sessions()
         self._directory = Directory(listings, self._write_listing)
         self._books = Books(settings.accounts, settings.cash)
         self._roster = Roster(clock, ledger, settings)
+        self._link = Link(clock, ledger, settings, self._roster, seed)
         self._tape = Tape(self._sessions, prices)
         self._book = OrderBook()
+        self._plot = Plot()
         around = Surroundings(
             clock=clock,
             sessions=self._sessions,
@@ -74,14 +83,19 @@ class World:
             prices=prices,
             ledger=ledger,
             roster=self._roster,
+            link=self._link,
             books=self._books,
+            plot=self._plot,
             seed=seed,
         )
-        self._reports = Reports(around)
+        reports = Reports(around)
+        self._trades = Trades(around, reports)
         self._credit = Credit(around, self._book, self._tape)
+        self._floor = Floor(around, self._book, reports, self._trades)
         self._intake = Intake(
-            around, self._directory, self._book, self._reports, self._credit
+            around, self._directory, self._book, reports, self._credit, self._floor
         )
+        self._cache = Cache(settings.accounts, self._book, self._trades, self._credit)
         self._midnight = self._last_midnight()
 
     # --- clients --------------------------------------------------------------
@@ -102,6 +116,8 @@ class World:
     def detach(self, client_id: int) -> None:
         """Close the session of *client_id*; its orders live on."""
         self._roster.detach(client_id)
+        if self.settings.untransmitted_vanish:
+            self._intake.forget_untransmitted(client_id)
 
     def next_valid_id(self, client_id: int) -> int:
         """Return the next order id of *client_id*, persistent over sessions."""
@@ -122,10 +138,83 @@ class World:
         self._roster.hold(client_id, for_s)
 
     def broadcast(self, notice: Refusal) -> None:
-        """Tell every session *notice*, such as 1100."""
-        now = self.clock.now()
-        self._ledger.write("notice", now, code=notice.code, text=notice.text)
-        self._roster.tell_all(Broadcast(notice))
+        """Tell every session *notice*, such as 2104; it has no effect."""
+        self._roster.broadcast(notice)
+
+    @property
+    def greeting(self) -> Refusal | None:
+        """Return what a session that starts now is told of the broker's link."""
+        return self._link.greeting
+
+    @property
+    def link_up(self) -> bool:
+        """Return whether the gateway is connected to its broker."""
+        return self._link.up
+
+    def lose_link(self) -> None:
+        """Cut the gateway off from its broker (1100); the exchange goes on."""
+        self._turn_day()
+        self._cache.hold()
+        self._link.lose()
+
+    def restore_link(self, *, data_lost: bool) -> None:
+        """Join gateway and broker again: 1101 where *data_lost*, else 1102."""
+        self._cache.follow()
+        self._link.restore(data_lost=data_lost)
+        self._floor.wake()
+
+    def restart(self, terms: RestartTerms) -> None:
+        """Let the gateway's process end and come back as *terms* say."""
+        self._ledger.write("restarted", self.clock.now(), next_id=terms.next_id)
+        restart.begin(terms, self.clock, self.door, self._roster)
+        self._cache.follow()
+        self._link.reset()
+        self._floor.wake()
+        if terms.forget_untransmitted:
+            self._intake.forget_untransmitted()
+        if terms.forget_completed:
+            self._book.forget_done()
+        if terms.next_id is not None:
+            self._roster.roll_back(terms.next_id)
+
+    def freeze(self) -> None:
+        """Let the gateway's process stand still; broker and exchange go on."""
+        self.door.freeze()
+
+    def thaw(self) -> None:
+        """Let the process go on: what lies in its sockets is processed now."""
+        self.door.thaw()
+
+    def plot(self, fault: OrderFault) -> None:
+        """Let *fault* happen to the orders that fit from now on."""
+        self._plot.add(fault)
+
+    def unplot(self, fault: OrderFault) -> None:
+        """Let *fault* happen no more."""
+        self._plot.remove(fault)
+
+    def correct(
+        self,
+        exec_id: str,
+        *,
+        shares: Decimal | None = None,
+        price: Decimal | None = None,
+    ) -> Execution:
+        """Send the next revision of an execution; zero *shares* busts the trade.
+
+        Raises:
+            ValueError: the gateway knows no such execution any more.
+        """
+        wrong = {one.exec_id: one for one in self._trades.executions(None)}.get(exec_id)
+        working = None if wrong is None else self._book.called(wrong.perm_id)
+        if wrong is None or working is None:
+            raise ValueError(f"no execution {exec_id!r}")
+        return self._trades.correct(
+            working,
+            wrong,
+            wrong.shares if shares is None else shares,
+            wrong.price if price is None else price,
+        )
 
     def endow(
         self, account: str, symbol: str, quantity: Decimal, average_cost: Decimal
@@ -140,8 +229,8 @@ class World:
             raise ValueError(f"no listing for {symbol!r}")
         holding = Holding(account, listings[0].contract, quantity, average_cost)
         self._books.endow(holding)
-        self._reports.position(holding)
-        self._reports.show(holding)
+        self._trades.position(holding)
+        self._trades.show(holding)
 
     # --- orders ---------------------------------------------------------------
 
@@ -171,40 +260,33 @@ class World:
 
     def all_open_orders(self) -> list[BrokerOrder]:
         """Return every client's transmitted orders that are not done."""
-        return [
-            copy_order(one.order) for one in self._book.live() if one.order.transmitted
-        ]
+        return self._cache.open_orders()
 
     def completed_orders(self) -> list[BrokerOrder]:
         """Return the orders that were done on the gateway's day."""
         self._turn_day()
-        return [
-            copy_order(one.order) for one in self._book.done() if one.order.transmitted
-        ]
+        return self._cache.completed_orders()
 
     def executions(self, client_id: int | None = None) -> list[Execution]:
         """Return the executions since the gateway's midnight; None: everybody's."""
         self._turn_day()
-        return self._reports.executions(client_id)
+        return self._cache.executions(client_id)
 
     def commissions(self, executions: Iterable[Execution]) -> list[CommissionReport]:
         """Return the reports that were already sent for *executions*."""
-        return self._reports.commissions(executions)
+        return self._cache.commissions(executions)
 
     def holdings(self, account: str | None = None) -> list[Holding]:
         """Return the positions as reported, which lags behind the fills."""
         self._turn_day()
-        return self._reports.holdings(account)
+        return self._cache.holdings(account)
 
     def account_values(self, account: str) -> list[AccountValue]:
         """Return the account's values under their real names; "" is the first one's.
 
         An account that the gateway does not serve has none.
         """
-        wanted = account or self.settings.accounts[0]
-        if wanted not in self.settings.accounts:
-            return []
-        return account_values(wanted, self._credit.funds(wanted))
+        return self._cache.account_values(account or self.settings.accounts[0])
 
     def resolve(self, contract: Contract) -> list[Listing]:
         """Return the listings that *contract* names; empty: none."""
@@ -241,7 +323,7 @@ class World:
             return
         self._midnight = midnight
         self._book.forget_before(midnight)
-        self._reports.forget_before(midnight)
+        self._trades.forget_before(midnight)
         self._books.turn_day()
 
     # --- the ledger -----------------------------------------------------------

@@ -92,10 +92,21 @@ async def look(ctx: JobContext, undead: tuple[OrderRecord, ...] = ()) -> Pass:
         contracts=await _contracts(ctx, snapshot.positions),
         own=held_by_us(ctx),
         client_id=ctx.broker.client_id,
+        told=_told(snapshot),
     )
     plan = plan_closing(evidence, ctx.session, ctx.rules, OrderType.MARKET_ON_CLOSE)
     excess = excess_closing(records, snapshot.positions, young, ctx.rules.account)
     return Pass(plan, snapshot.positions, undead, excess, young=bool(young))
+
+
+def _told(snapshot: Snapshot) -> tuple[str, ...]:
+    """Return the reference of every order of which *snapshot* tells."""
+    orders = (*snapshot.open_orders, *snapshot.foreign_orders)
+    return (
+        *(order.order_ref for order in orders),
+        *(order.order_ref for order in snapshot.completed_orders),
+        *(fill.order_ref for fill in snapshot.fills),
+    )
 
 
 async def _cancel(ctx: JobContext, snapshot: Snapshot) -> tuple[OrderRecord, ...]:

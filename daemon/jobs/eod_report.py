@@ -24,7 +24,7 @@ from daemon.core.model import (
 )
 from daemon.core.report import Report
 from daemon.core.report_text import report_json, report_message
-from daemon.errors import ConnectionLost, RequestRefused
+from daemon.errors import ConnectionLost, JournalError, RequestRefused
 from daemon.jobs.reporting import (
     day_of,
     gather,
@@ -56,7 +56,20 @@ async def run(ctx: JobContext) -> JobResult:
     report = gather(ctx, positions, final=True)
     path = write_day(ctx, report)
     await ctx.notifier.tell(report_message(report))
+    await _back_up(ctx)
     return _result(report, str(path))
+
+
+async def _back_up(ctx: JobContext) -> None:
+    """Copy the journal; a copy that fails is told, and the report stands."""
+    try:
+        path = await ctx.journal.back_up(ctx.session.date)
+    except JournalError as exc:
+        log.warning("journal.not_backed_up", cause=str(exc))
+        subject = f"No backup of the journal after {ctx.session.date}"
+        await ctx.notifier.tell(Message(Severity.WARNING, subject, str(exc)))
+    else:
+        log.info("journal.backed_up", file=str(path))
 
 
 async def report_now(ctx: JobContext) -> JobResult:
@@ -110,21 +123,26 @@ def _left(ctx: JobContext, positions: tuple[Position, ...]) -> tuple[Position, .
 
 
 def _resolve_rows(ctx: JobContext) -> None:
-    """Account anew for the rows that were unknown: evidence may have come since.
+    """Account anew for the rows that were sent: evidence may have come since.
 
-    A row for which no intent was ever committed was never sent: the journal is the
-    truth about that.
+    A submitted row may have been refused seconds later (B5). A row for which no
+    intent was ever committed was never sent: the journal is the truth about that.
     """
     day = ctx.session.date
     records = ctx.desk.orders(day).values()
     resolved: list[RowOutcome] = []
     for row in ctx.journal.rows(day):
-        if row.status is not RowStatus.UNKNOWN:
-            continue
         mine = [r for r in records if r.order.contract.symbol == row.symbol]
-        never = replace(row, status=RowStatus.SKIPPED, reason=NEVER_SENT)
-        resolved.append(account_row(row, mine) if mine else never)
+        if row.status is RowStatus.UNKNOWN and not mine:
+            resolved.append(replace(row, status=RowStatus.SKIPPED, reason=NEVER_SENT))
+        elif row.status in {RowStatus.UNKNOWN, RowStatus.SUBMITTED} and mine:
+            resolved.append(_sharper(row, account_row(row, mine)))
     ctx.journal.record_rows(day, resolved, ctx.clock.now())
+
+
+def _sharper(known: RowOutcome, now: RowOutcome) -> RowOutcome:
+    """Return the outcome as of *now*; an exit in doubt does not unsend the row."""
+    return known if now.status is RowStatus.UNKNOWN else now
 
 
 def _settled(ctx: JobContext, positions: tuple[Position, ...]) -> bool:

@@ -61,6 +61,21 @@ def held_by_us(ctx: JobContext) -> Mapping[ConId, Decimal]:
     return own_shares(fills, ctx.rules.account, opening)
 
 
+def booked_shares(
+    journal: Journal, account: Account, now: datetime
+) -> Mapping[ConId, Decimal] | None:
+    """Return the signed shares that opening and executions make, by contract.
+
+    None before an opening was noted: then nothing can be compared.
+    """
+    stored = journal.value(OPENING)
+    if stored is None:
+        return None
+    fills = journal.fills(BEGINNING, _from_now_on(now))
+    mine = [fill for fill in fills if fill.account == account]
+    return settle(mine, (), opening_lots(stored)).holdings()
+
+
 def gather(
     ctx: JobContext, positions: tuple[Position, ...] | None, *, final: bool
 ) -> Report:

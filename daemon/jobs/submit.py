@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 
 import structlog
 
-from daemon.core import notices, refs
+from daemon.core import notices, order_messages, refs
 from daemon.core.accounting import account_row, tally
-from daemon.core.bracket import Family, build_brackets
+from daemon.core.bracket import Family, another_attempt, build_brackets
 from daemon.core.lifecycle import acknowledged
 from daemon.core.model import (
+    Bracket,
     Contract,
     JobOutcome,
     JobResult,
     Message,
     OrderRecord,
+    OrderRef,
     OrderState,
     RowOutcome,
     RowStatus,
@@ -27,10 +30,12 @@ from daemon.core.model import (
     Snapshot,
 )
 from daemon.core.plan import Plan, PlanRow, Problem, parse_plan
+from daemon.core.reconcile import attempts, never_worked
 from daemon.core.selection import Circumstances, Selection, select_rows
 from daemon.errors import (
     AlreadyClaimed,
     ConnectionLost,
+    EntriesBarred,
     InvariantViolated,
     RequestRefused,
 )
@@ -42,6 +47,12 @@ log = structlog.get_logger(__name__)
 
 LAST_MOMENT = timedelta(seconds=5)
 """Before the deadline: no row is begun that could not be sent whole."""
+PROOF = timedelta(seconds=60)
+"""Longest wait for what proves an order's absence: two silent answers and a cancel."""
+SLICE_S = 5.0
+"""What is proven early does not wait for the rest."""
+MOST_ATTEMPTS = 3
+"""A family that never arrives three times is a person's business."""
 
 
 async def run(ctx: JobContext) -> JobResult:
@@ -55,12 +66,34 @@ async def run(ctx: JobContext) -> JobResult:
     else:
         await _refuse_another(ctx, found)
     plan = _parse(ctx, found)
+    if reason := ctx.journal.replaced(ctx.session.date):
+        return await _barred(ctx, plan, reason)
     if ctx.clock.now() >= ctx.deadline:
         return await _account(ctx, found, plan)
     selection = await _choose(ctx, plan)
     ctx.journal.record_rows(ctx.session.date, selection.skipped, ctx.clock.now())
-    await _send(ctx, selection.to_submit)
+    try:
+        await _send(ctx, selection.to_submit)
+    except EntriesBarred as exc:
+        await _wait_for_answers(ctx)
+        result = await _account(ctx, found, plan, cut=str(exc))
+        # Not final: once there is room, a restart inside the window sends the rest.
+        return replace(result, outcome=JobOutcome.FAILED)
     return await _account(ctx, found, plan)
+
+
+async def _barred(ctx: JobContext, plan: Plan, reason: str) -> JobResult:
+    """Account for a plan of which no entry may be sent in this session."""
+    why = "not sent: the journal was damaged and had to be replaced"
+    rows = [
+        RowOutcome(row.line, row.symbol, RowStatus.SKIPPED, why) for row in plan.rows
+    ]
+    ctx.journal.record_rows(ctx.session.date, rows, ctx.clock.now())
+    text = f"0 orders: {len(rows)} rows {why}"
+    await ctx.notifier.tell(
+        Message(Severity.ALARM, f"Submit {ctx.session.date}: {text}", reason)
+    )
+    return JobResult(JobOutcome.REFUSED, text)
 
 
 async def _usable_plan(ctx: JobContext) -> PlanFile | JobResult:
@@ -187,6 +220,70 @@ async def _send(ctx: JobContext, rows: Sequence[PlanRow]) -> None:
         for family in pair:
             await _send_family(ctx, family)
     await _wait_for_answers(ctx)
+    await _send_again(ctx, [family for pair in families.values() for family in pair])
+
+
+async def _send_again(ctx: JobContext, families: Sequence[Family]) -> None:
+    """Send once more what is proven never to have been at work, while there is time.
+
+    Who brings the proof is not asked here: unknown orders are waited for, as long as
+    an absence takes to be proven over a standing link, and what stays unknown is
+    accounted for as such.
+    """
+    last_moment = ctx.deadline - LAST_MOMENT
+    told: set[OrderRef] = set()
+    while ctx.clock.now() < last_moment:
+        lost = [again for one in families if (again := _next_attempt(ctx, one))]
+        for family in lost:
+            log.info("family.sent_again", entry=family.entry.order_ref)
+            await ctx.desk.submit(family.orders, ctx.session, ctx.run_id)
+        if lost:
+            await _wait_for_answers(ctx)
+            continue
+        unknown = {r.order_ref: r for f in families for r in _last(ctx, f) if _open(r)}
+        if not unknown:
+            return
+        if news := [r for ref, r in unknown.items() if ref not in told]:
+            await ctx.notifier.tell(order_messages.unknown(news))
+            told |= set(unknown)
+        if not await _proven(ctx, unknown, last_moment):
+            return
+
+
+async def _proven(
+    ctx: JobContext, unknown: Collection[OrderRef], last_moment: datetime
+) -> bool:
+    """Wait for proof; return whether to look again: one came, or no link stands."""
+    until = min(ctx.clock.now() + PROOF, last_moment)
+    while (left_s := (until - ctx.clock.now()).total_seconds()) > 0:
+        patience_s = min(left_s, SLICE_S)
+        still = await ctx.desk.wait(unknown, lambda one: not _open(one), patience_s)
+        if len(still) < len(unknown):
+            return True
+    return not ctx.broker.connected
+
+
+def _open(record: OrderRecord) -> bool:
+    return record.state is OrderState.UNKNOWN
+
+
+def _next_attempt(ctx: JobContext, family: Family) -> Family | None:
+    """Return *family* anew if every order of its last attempt never worked."""
+    last = _last(ctx, family)
+    if not last or not all(never_worked(record) for record in last):
+        return None
+    attempt = max(ref.attempt for r in last if (ref := refs.parse(r.order_ref)))
+    return another_attempt(family, attempt + 1) if attempt < MOST_ATTEMPTS else None
+
+
+def _last(ctx: JobContext, family: Family) -> tuple[OrderRecord, ...]:
+    """Return the orders of the last attempt at *family*."""
+    first = refs.parse(family.entry.order_ref)
+    if first is None:
+        raise InvariantViolated(f"{family.entry.order_ref} is no reference of ours")
+    known = ctx.desk.orders(ctx.session.date).values()
+    made = attempts(known, first.symbol, first.bracket)
+    return made[max(made)] if made else ()
 
 
 def _begun(ctx: JobContext, pair: tuple[Family, Family]) -> bool:
@@ -250,9 +347,11 @@ async def _wait_for_answers(ctx: JobContext) -> None:
     await ctx.desk.mark(silent, OrderState.UNKNOWN)
 
 
-async def _account(ctx: JobContext, found: PlanFile, plan: Plan) -> JobResult:
-    """Write the outcome of every row and tell it."""
-    records = ctx.desk.orders(ctx.session.date).values()
+async def _account(
+    ctx: JobContext, found: PlanFile, plan: Plan, cut: str = ""
+) -> JobResult:
+    """Write the outcome of every row and tell it; *cut* is why not all was sent."""
+    records = tuple(ctx.desk.orders(ctx.session.date).values())
     decided = {
         row.symbol
         for row in ctx.journal.rows(ctx.session.date)
@@ -263,7 +362,8 @@ async def _account(ctx: JobContext, found: PlanFile, plan: Plan) -> JobResult:
         for row in plan.rows
     }
     outcomes = [
-        account_row(row, orders) if orders else _too_late(ctx, row)
+        _cut_short(row, orders, cut)
+        or (account_row(row, orders) if orders else _too_late(ctx, row))
         for row, orders in by_row.items()
         if orders or row.symbol not in decided
     ]
@@ -286,6 +386,18 @@ async def _account(ctx: JobContext, found: PlanFile, plan: Plan) -> JobResult:
     )
     detail = {"plan": found.name, "rows": len(rows), "orders": len(records), **counts}
     return JobResult(JobOutcome.DONE, summary, detail)
+
+
+def _cut_short(
+    row: PlanRow, orders: Sequence[OrderRecord], cut: str
+) -> RowOutcome | None:
+    """Return the row as unknown if a bracket of it was not sent because of *cut*."""
+    sent = {ref.bracket for r in orders if (ref := refs.parse(r.order_ref))}
+    missing = [bracket for bracket in (Bracket.A, Bracket.B) if bracket not in sent]
+    if not cut or not missing:
+        return None
+    reason = f"{' and '.join(missing)} not sent: {cut}"
+    return RowOutcome(row.line, row.symbol, RowStatus.UNKNOWN, reason)
 
 
 def _said(row: RowOutcome) -> str:

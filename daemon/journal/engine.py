@@ -13,6 +13,7 @@ PRAGMAS = (
     "synchronous=FULL",  # NORMAL may lose the last commits when the power fails
     "fullfsync=ON",  # macOS: a plain fsync stops in the drive's cache
     "checkpoint_fullfsync=ON",
+    "wal_autocheckpoint=256",  # pages, 1 MiB: on a full disk the log must not grow
     "trusted_schema=OFF",
 )
 """Set on every connection, because distributions change SQLite's defaults."""

@@ -16,6 +16,7 @@ from daemon.core.model import (
     JobOutcome,
     JobResult,
     LinkChange,
+    Message,
     Notice,
     Order,
     OrderId,
@@ -27,9 +28,11 @@ from daemon.core.model import (
     PermId,
     RowOutcome,
     RowStatus,
+    Severity,
     Side,
     WorkingOrder,
 )
+from daemon.core.outbox import Waiting
 from daemon.ports import RunId
 
 Values = dict[str, object]
@@ -193,6 +196,13 @@ def _order(row: RowMapping) -> Order:
         transmit=bool(row["transmit"]),
         expires_at=row["expires_at"],
     )
+
+
+def waiting(row: RowMapping) -> Waiting:
+    """Return a message that nobody has accepted yet."""
+    severity = Severity(row["severity"])
+    message = Message(severity, row["subject"], row["body"], row["key"])
+    return Waiting(row["number"], message, row["at"])
 
 
 def _contract_json(contract: Contract) -> Values:

@@ -6,89 +6,148 @@ import os
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
-from daemon.errors import JournalError
+from daemon.errors import JournalDamaged, JournalError
+from daemon.journal.backup import copy, sync
 from daemon.journal.engine import open_engine
+from daemon.journal.faults import is_damage, is_out_of_room, said
+from daemon.journal.reserve import Reserve
 from daemon.journal.schema import HEAD, create_all
-from daemon.journal.store import SqlJournal
+from daemon.journal.store import RESERVE, SqlJournal
 
 _MIGRATION_TIMEOUT_S = 120.0
 """A year of days is some ten megabytes, rewritten in about a second."""
 
 
-def open_journal(path: Path, *, now: datetime) -> SqlJournal:
+def open_journal(
+    path: Path,
+    *,
+    now: datetime,
+    report: Callable[[JournalError], None] = lambda _: None,
+) -> SqlJournal:
     """Return the journal at *path*, of the newest schema; *now* names a backup.
 
+    *report* is told when the disk is full and when the file proves to be damaged.
+
     Raises:
-        JournalError: the file is damaged, strange, or of a newer version, or its
-            directory is open to other users.
+        JournalDamaged: the file is not what was written.
+        JournalError: the file is strange, or of a newer version, or cannot be used, or
+            its directory is open to other users.
     """
-    _make_private(path)
-    engine = open_engine(path)
+    _make_private(path.parent)
     try:
+        engine = _newest(path, now)
+    except JournalError as exc:
+        # The afternoon's restart on a full disk: the close needs the journal.
+        full = is_out_of_room(exc.__cause__)
+        if not (full and Reserve(path.with_name(RESERVE)).release()):
+            raise
+        engine = _newest(path, now)
+    journal = SqlJournal(engine, path, report)
+    journal.make_room()
+    return journal
+
+
+def _newest(path: Path, now: datetime) -> Engine:
+    """Return the engine of the file, created or migrated where it needs to be."""
+    try:
+        if not _is_there(path):
+            _create(path)
+        engine = open_engine(path)
         version = _checked_version(engine, path)
-        if version is None:
-            with engine.begin() as connection:
-                create_all(connection)
-        elif version < HEAD:
+        if version < HEAD:
             _back_up(path, now)
             _migrate(path)
-    except (OperationalError, sqlite3.OperationalError) as exc:
+    except OSError as exc:
+        raise _unusable(path, exc) from exc
+    except (SQLAlchemyError, sqlite3.Error) as exc:
+        if is_damage(exc):
+            raise JournalDamaged(f"{path} is damaged ({said(exc)})") from exc
         raise JournalError(
-            f"{path} cannot be used ({_said(exc)}): make room on the disk, or end the "
+            f"{path} cannot be used ({said(exc)}): make room on the disk, or end the "
             f"program that has it open"
         ) from exc
-    except (SQLAlchemyError, sqlite3.Error) as exc:
-        raise JournalError(_damaged(path, _said(exc))) from exc
-    return SqlJournal(engine, path)
+    return engine
 
 
-def _make_private(path: Path) -> None:
-    """Create the directory 0700 and the file 0600 where they are not yet.
+def _make_private(folder: Path) -> None:
+    """Create the directory, 0700, where it is not yet.
 
     Raises:
-        JournalError: other users may enter the directory, or it cannot be written.
+        JournalError: other users may enter the directory, or it cannot be made.
     """
-    folder = path.parent
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         mode = folder.stat().st_mode & 0o777
-        if mode & 0o077:
-            raise JournalError(
-                f"{folder} is open to other users ({mode:04o}): chmod 700 '{folder}'"
-            )
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            os.fchmod(handle, 0o600)
-        finally:
-            os.close(handle)
     except OSError as exc:
+        raise _unusable(folder / "journal.sqlite", exc) from exc
+    if mode & 0o077:
         raise JournalError(
-            f"{path} cannot be opened ({exc.strerror}): correct the rights of its "
-            f"directory or choose another state directory"
-        ) from exc
+            f"{folder} is open to other users ({mode:04o}): chmod 700 '{folder}'"
+        )
 
 
-def _checked_version(engine: Engine, path: Path) -> str | None:
-    """Return the schema version, empty before the first, None in an empty file.
+def _is_there(path: Path) -> bool:
+    """Return whether there is a journal; close it to other users.
+
+    A journal appears whole (see `_create`): what is empty was lost.
 
     Raises:
-        JournalError: the file is damaged, no journal, or of a newer version.
+        JournalDamaged: something lies there that cannot be one.
+    """
+    if path.is_dir():
+        raise JournalDamaged(f"{path} is damaged (it is a directory)")
+    if not path.exists():
+        if path.with_name(f"{path.name}-wal").exists():
+            raise JournalDamaged(f"{path} is damaged (only its -wal is there)")
+        return False
+    if path.stat().st_size == 0:
+        raise JournalDamaged(f"{path} is damaged (it is empty)")
+    path.chmod(0o600)
+    return True
+
+
+def _create(path: Path) -> None:
+    """Make the journal under another name first: under its own it is never half."""
+    new = path.with_name(f"{path.name}.new")
+    for suffix in ("", "-wal", "-shm"):
+        new.with_name(f"{new.name}{suffix}").unlink(missing_ok=True)
+    os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    with open_engine(new).begin() as connection:
+        create_all(connection)
+    sync(new)
+    new.rename(path)
+    sync(path.parent)
+
+
+def _unusable(path: Path, error: OSError) -> JournalError:
+    return JournalError(
+        f"{path} cannot be opened ({error.strerror}): correct the rights of its "
+        f"directory or choose another state directory"
+    )
+
+
+def _checked_version(engine: Engine, path: Path) -> str:
+    """Return the schema version, empty before the first.
+
+    Raises:
+        JournalDamaged: the file is damaged.
+        JournalError: it is no journal, or of a newer version.
     """
     with engine.connect() as connection:
         found = connection.exec_driver_sql("PRAGMA quick_check").scalars().all()
         if found != ["ok"]:
-            raise JournalError(_damaged(path, str(found[0])))
+            raise JournalDamaged(f"{path} is damaged ({found[0]})")
         tables = connection.exec_driver_sql("SELECT name FROM sqlite_master")
         names = tables.scalars().all()
         if not names:
-            return None
+            raise JournalDamaged(f"{path} is damaged (it holds no table)")
         if "alembic_version" not in names:
             raise JournalError(
                 f"{path} is a database, but not a journal: move it away or choose "
@@ -107,11 +166,7 @@ def _checked_version(engine: Engine, path: Path) -> str | None:
 def _back_up(path: Path, now: datetime) -> None:
     """Copy the journal beside itself before its schema is changed."""
     stamp = now.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-    backup = path.with_name(f"{path.name}.{stamp}.before-{HEAD}")
-    os.close(os.open(backup, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600))
-    # Not through the engine: VACUUM cannot run inside the transaction it begins.
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("VACUUM INTO ?", (str(backup),))
+    copy(path, path.with_name(f"{path.name}.{stamp}.before-{HEAD}"))
 
 
 def _migrate(path: Path) -> None:
@@ -140,17 +195,3 @@ def _migrate(path: Path) -> None:
             f"{path} was not migrated within {_MIGRATION_TIMEOUT_S:.0f} s: see "
             f"whether another program has it open"
         ) from exc
-
-
-def _damaged(path: Path, cause: str) -> str:
-    """Return what to do about a file that cannot be read as a database."""
-    return (
-        f"{path} is damaged ({cause}): keep a copy, then restore a backup, or move it "
-        f"away with its -wal and -shm, and check the account's orders and positions "
-        f"by hand before the next start"
-    )
-
-
-def _said(error: Exception) -> str:
-    """Return the database's own words, without SQLAlchemy's additions."""
-    return str(error.orig if isinstance(error, DBAPIError) else error)

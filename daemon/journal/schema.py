@@ -29,8 +29,9 @@ from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeDecorator
 
 from daemon.core.model import JobOutcome, OrderState, RowStatus, Severity, Side
+from daemon.core.outbox import Ending
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision under `migrations/versions`; four digits, so they sort."""
 
 SENTINEL = Decimal("1e300")
@@ -303,8 +304,17 @@ messages = _table(
     Column("severity", Text, nullable=False),
     Column("subject", Text, nullable=False),
     Column("body", Text, nullable=False),
+    Column("key", Text, nullable=False, server_default=""),
     _one_of("severity", Severity),
     autoincrement=True,
+)
+
+Index(
+    "uq_messages_key",
+    messages.c.key,
+    unique=True,
+    sqlite_where=messages.c.key != "",
+    postgresql_where=messages.c.key != "",
 )
 
 acceptances = _table(
@@ -313,6 +323,15 @@ acceptances = _table(
     Column("channel", Text, nullable=False),
     Column("at", InstantText, nullable=False),
     PrimaryKeyConstraint("number", "channel"),
+)
+
+deliveries = _table(
+    "deliveries",
+    Column("number", Integer, ForeignKey("messages.number"), primary_key=True),
+    Column("at", InstantText, nullable=False),
+    Column("ending", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    _one_of("ending", Ending),
 )
 
 # Alembic's own table, spelled as Alembic spells it: the daemon stamps a new file
@@ -332,6 +351,7 @@ _WRITTEN_ONCE = (
     executions,
     messages,
     acceptances,
+    deliveries,
 )
 
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 from sqlalchemy import (
     ColumnElement,
     bindparam,
+    exists,
     func,
     insert,
     or_,
@@ -19,6 +20,7 @@ from daemon.journal.schema import (
     acceptances,
     claims,
     commissions,
+    deliveries,
     events,
     executions,
     intents,
@@ -90,6 +92,12 @@ ORDERS = (
 
 HIGHEST_ORDER_ID = select(func.coalesce(func.max(intents.c.order_id), 0))
 
+HIGHEST_KNOWN_ID = select(func.coalesce(func.max(intents.c.order_id), 0)).where(
+    exists().where(
+        order_states.c.order_ref == intents.c.order_ref, order_states.c.perm_id > 0
+    )
+)
+
 ADD_EVENT = insert(events)
 
 ADD_FILL = upsert(executions).on_conflict_do_nothing()
@@ -159,6 +167,24 @@ PUT_VALUE = _VALUE.on_conflict_do_update(
 
 VALUE = select(stored.c.value).where(stored.c.key == bindparam("key"))
 
-ADD_MESSAGE = insert(messages).returning(messages.c.number)
+ADD_MESSAGE = (
+    upsert(messages)
+    .on_conflict_do_nothing(
+        index_elements=[messages.c.key], index_where=messages.c.key != ""
+    )
+    .returning(messages.c.number)
+)
+"""Returns no row where the key is known."""
+
+MESSAGE_NUMBER = select(messages.c.number).where(messages.c.key == bindparam("key"))
 
 ACCEPT = upsert(acceptances).on_conflict_do_nothing()
+
+END_WAIT = upsert(deliveries).on_conflict_do_nothing()
+
+UNDELIVERED = (
+    select(messages)
+    .select_from(messages.outerjoin(deliveries))
+    .where(deliveries.c.number.is_(None))
+    .order_by(messages.c.number)
+)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import date, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import Connection, Engine, Executable, RowMapping
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy import Engine, Executable, RowMapping
 
+from daemon.core import refs
 from daemon.core.executions import latest
 from daemon.core.model import (
     BrokerEvent,
@@ -21,6 +21,7 @@ from daemon.core.model import (
     Fill,
     JobOutcome,
     JobResult,
+    Leg,
     LinkChange,
     Message,
     Notice,
@@ -32,34 +33,49 @@ from daemon.core.model import (
     RowOutcome,
     WorkingOrder,
 )
-from daemon.errors import AlreadyClaimed, InvariantViolated, JournalError
+from daemon.core.outbox import Ending, Recorded, Waiting
+from daemon.errors import (
+    AlreadyClaimed,
+    DiskFull,
+    EntriesBarred,
+    InvariantViolated,
+    JournalDamaged,
+    JournalError,
+)
 from daemon.journal import mapping
 from daemon.journal import statements as sql
+from daemon.journal.backup import back_up
+from daemon.journal.reserve import Reserve
+from daemon.journal.room import Room
+from daemon.journal.transaction import ConstraintFailed, Transactions
 from daemon.ports import RunId
 
 _BATCH = 500
 """Exec ids a query: far below SQLite's limit of 32 766 variables."""
+
+RESERVE = "journal.reserve"
+"""The name of the reserve beside the journal."""
 
 INTERRUPTED = "interrupted: the daemon ended before it did"
 
 _TAKEN = ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE")
 
 
-class ConstraintFailed(JournalError):
-    """The database refused a row; *constraint* is SQLite's name of the reason."""
-
-    def __init__(self, text: str, *, constraint: str) -> None:
-        super().__init__(text)
-        self.constraint = constraint
-
-
 class SqlJournal:
     """The truth about intent, in one SQLite file, for the thread that opened it."""
 
-    def __init__(self, engine: Engine, path: Path) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        path: Path,
+        report: Callable[[JournalError], None] = lambda _: None,
+    ) -> None:
         self.path = path
-        with _translated(path):
-            self._connection = engine.connect()
+        self._report = report
+        self._room = Room(path.parent, Reserve(path.with_name(RESERVE)), report)
+        self._transactions = Transactions(
+            engine, path, make_room=self._room.give_up, damaged=report
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -74,7 +90,39 @@ class SqlJournal:
 
     def close(self) -> None:
         """Close the file; every call after it is a JournalError."""
-        self._connection.close()
+        self._transactions.close()
+
+    def make_room(self) -> bool:
+        """Make the reserve; return whether it is whole and entries are allowed."""
+        return self._room.make()
+
+    def bar(self, session: date, reason: str, now: datetime) -> None:
+        """Let no entry of *session* be intended any more."""
+        self.put_value(_bar_key(session), reason, now)
+
+    def barred(self, session: date) -> str:
+        """Return why no entry of *session* may be intended; empty where it may."""
+        return self._room.shortage or self.replaced(session)
+
+    def replaced(self, session: date) -> str:
+        """Return how this journal took the place of a damaged one, if it did then."""
+        return str(self.value(_bar_key(session)) or "")
+
+    async def back_up(self, session: date) -> Path:
+        """Copy the journal for *session*, beside the loop; return the copy.
+
+        Raises:
+            DiskFull: the copy would take the room that the journal needs.
+            JournalDamaged: the journal cannot be read through.
+            JournalError: the copy cannot be made.
+        """
+        if self._room.shortage:
+            raise DiskFull(self._room.shortage)
+        try:
+            return await asyncio.to_thread(back_up, self.path, session)
+        except JournalDamaged as exc:
+            self._report(exc)
+            raise
 
     def start_run(self, job: str, session: date, due: datetime, now: datetime) -> RunId:
         """Open a run of *job*; its id is `<session>/<job>/<n>`, n from 1."""
@@ -143,19 +191,23 @@ class SqlJournal:
 
         Raises:
             AlreadyClaimed: one of the references was intended before.
+            EntriesBarred: an entry, where none may be; the disk is full, for example.
             InvariantViolated: an order was sent before it is intended, its order id
                 belongs to another order, or the commit would not be its own.
         """
-        if self._connection.in_transaction():
+        if self._transactions.running:
             raise InvariantViolated("an intent is committed before the wire, alone")
         for record in orders:
             if record.state is not OrderState.INTENDED:
                 raise InvariantViolated(
                     f"{record.order_ref} is {record.state}: intended too late"
                 )
+        entries = [record for record in orders if _is_entry(record)]
+        self._refuse_barred(entries)
         values = [mapping.intent_values(record, run_id, now) for record in orders]
         try:
-            self._write(sql.INTEND, values)
+            with self._transaction(again=not entries) as connection:
+                connection.execute(sql.INTEND, values)
         except ConstraintFailed as exc:
             if exc.constraint not in _TAKEN:
                 raise
@@ -163,6 +215,17 @@ class SqlJournal:
             if not known:
                 raise InvariantViolated(f"two orders under one id: {exc}") from exc
             raise AlreadyClaimed(f"intended before: {', '.join(known)}") from exc
+        except JournalError:
+            self._refuse_barred(entries)
+            raise
+
+    def _refuse_barred(self, entries: Iterable[OrderRecord]) -> None:
+        """Raise for what a full disk or a bar on its session keeps from the wire."""
+        if self._room.shortage and list(entries):
+            raise DiskFull(self._room.shortage)
+        for session in {record.session for record in entries}:
+            if reason := self.barred(session):
+                raise EntriesBarred(reason)
 
     def record_state(self, record: OrderRecord, now: datetime) -> None:
         """Append the order's new state; the latest one counts."""
@@ -190,6 +253,11 @@ class SqlJournal:
         """Return the highest order id ever journaled, 0 in an empty journal."""
         with self._transaction() as connection:
             return OrderId(connection.execute(sql.HIGHEST_ORDER_ID).scalar_one())
+
+    def highest_known_id(self) -> OrderId:
+        """Return the highest order id that the broker has answered, 0 if none."""
+        with self._transaction() as connection:
+            return OrderId(connection.execute(sql.HIGHEST_KNOWN_ID).scalar_one())
 
     def fills(self, since: datetime, until: datetime) -> tuple[Fill, ...]:
         """Return the executions in [since, until), by time, then exec id.
@@ -243,22 +311,37 @@ class SqlJournal:
         found = self._all(sql.VALUE, {"key": key})
         return found[0]["value"] if found else None
 
-    def record_message(self, message: Message, now: datetime) -> int:
-        """Append a message before it is sent; return its number."""
+    def record_message(self, message: Message, now: datetime) -> Recorded:
+        """Append a message before it is sent; of one key only the first is kept."""
         values = {
             "at": now,
             "severity": message.severity,
             "subject": message.subject,
             "body": message.body,
+            "key": message.key,
         }
         with self._transaction() as connection:
-            number: int = connection.execute(sql.ADD_MESSAGE, values).scalar_one()
-        return number
+            added = connection.execute(sql.ADD_MESSAGE, values).scalar_one_or_none()
+            if added is not None:
+                return Recorded(added)
+            known = connection.execute(sql.MESSAGE_NUMBER, {"key": message.key})
+            return Recorded(known.scalar_one(), new=False)
 
     def record_accepted(self, number: int, channel: str, now: datetime) -> None:
         """Note that *channel* accepted message *number*; once is enough."""
         values = {"number": number, "channel": channel, "at": now}
         self._write(sql.ACCEPT, values)
+
+    def end_wait(
+        self, number: int, ending: Ending, now: datetime, reason: str = ""
+    ) -> None:
+        """Note that message *number* is not told again; the first ending stays."""
+        values = {"number": number, "ending": ending, "at": now, "reason": reason}
+        self._write(sql.END_WAIT, values)
+
+    def undelivered(self) -> tuple[Waiting, ...]:
+        """Return the messages whose wait has not ended, oldest first."""
+        return tuple(map(mapping.waiting, self._all(sql.UNDELIVERED, {})))
 
     def _known(self, refs: Sequence[OrderRef]) -> list[str]:
         """Return those of *refs* that were intended before."""
@@ -291,27 +374,17 @@ class SqlJournal:
         with self._transaction():
             yield
 
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
+    def _transaction(
+        self, *, again: bool = True
+    ) -> AbstractContextManager[Transactions]:
         """Run the block in one transaction, on the disk when the outermost ends."""
-        with _translated(self.path):
-            if self._connection.in_transaction():
-                yield self._connection
-            else:
-                with self._connection.begin():
-                    yield self._connection
+        return self._transactions.block(again=again)
 
 
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """Name the file in what the database says."""
-    try:
-        yield
-    except DBAPIError as exc:
-        if isinstance(exc.orig, sqlite3.IntegrityError):
-            text = f"{path} refused a row: {exc.orig}"
-            name = exc.orig.sqlite_errorname
-            raise ConstraintFailed(text, constraint=name) from exc
-        raise JournalError(f"{path}: {exc.orig}") from exc
-    except SQLAlchemyError as exc:
-        raise JournalError(f"{path}: {exc}") from exc
+def _bar_key(session: date) -> str:
+    return f"barred/{session}"
+
+
+def _is_entry(record: OrderRecord) -> bool:
+    ref = refs.parse(record.order_ref)
+    return ref is not None and ref.leg is Leg.ENTRY

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -77,7 +78,7 @@ class TelegramChannel:
 
         url = f"{self.api_url}/bot{self.token}/sendMessage"
         timeout = aiohttp.ClientTimeout(total=self.timeout_s)
-        failure = None
+        refused: Refusal | None = None
         try:
             async with aiohttp.ClientSession(timeout=timeout) as client:
                 for text in parts(telegram_text(message)):
@@ -86,16 +87,31 @@ class TelegramChannel:
                     async with client.post(
                         url, json=body, allow_redirects=False
                     ) as answer:
-                        failure = refusal(answer.status, await answer.read())
-                    if failure is not None:
+                        refused = refusal(answer.status, await answer.read())
+                    if refused is not None:
                         break
         except (aiohttp.ClientError, OSError) as exc:
-            failure = type(exc).__name__
+            refused = Refusal(type(exc).__name__)
         # Raised out here, because an error of aiohttp may carry the URL, and would
         # be this one's context.
-        if failure is not None:
-            cause = failure.replace(self.token, "<token>")
-            raise NotifyError(f"Telegram did not accept the message: {cause}")
+        if refused is not None:
+            cause = refused.text.replace(self.token, "<token>")
+            raise NotifyError(
+                f"Telegram did not accept the message: {cause}",
+                retry_after_s=refused.retry_after_s,
+                hopeless=refused.hopeless,
+                of_message=refused.of_message,
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why an answer of Telegram is no acceptance; see `NotifyError`."""
+
+    text: str
+    retry_after_s: float = 0.0
+    hopeless: bool = False
+    of_message: bool = False
 
 
 def telegram_text(message: Message) -> str:
@@ -121,17 +137,49 @@ def parts(text: str, limit: int = TELEGRAM_LIMIT) -> Iterator[str]:
             yield part
 
 
-def refusal(status: int, body: bytes) -> str | None:
+def refusal(status: int, body: bytes) -> Refusal | None:
     """Return why Telegram's answer is no acceptance, None where it is one."""
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
-        return f"status {status}, an answer that is not JSON"
-    if isinstance(answer, dict):
-        if answer.get("ok") is True:
-            return None
-        return f"status {status}, {answer.get('description', 'no description')}"
-    return f"status {status}, an answer that is not an object"
+        return Refusal(f"status {status}, an answer that is not JSON")
+    if not isinstance(answer, dict):
+        return Refusal(f"status {status}, an answer that is not an object")
+    if answer.get("ok") is True:
+        return None
+    said = str(answer.get("description", "no description"))
+    text = f"status {status}, {said}"
+    if status == 429:
+        return Refusal(text, retry_after_s=_retry_after_s(answer))
+    if remedy := _remedy(status, said):
+        return Refusal(f"{text}; {remedy}", hopeless=True)
+    return Refusal(text, of_message=status == 400)
+
+
+_TOKEN_REMEDY = "the bot's token is not valid: correct notify.telegram_token_file"  # noqa: S105 - advice, no token
+_CHAT_REMEDY = (
+    "correct notify.telegram_chat_id, and let the chat write to the bot first"
+)
+_LONGEST_REST_S = 3600.0
+"""Telegram asks for seconds; an absurd number must not silence a day."""
+
+
+def _remedy(status: int, said: str) -> str:
+    """Return what a person must do before any message can pass, empty if nothing."""
+    if status in {401, 404}:
+        return _TOKEN_REMEDY
+    if status == 403 or (status == 400 and "chat" in said.lower()):
+        return _CHAT_REMEDY
+    return ""
+
+
+def _retry_after_s(answer: Mapping[str, object]) -> float:
+    """Return for how many seconds Telegram wants to hear nothing, 0 if unsaid."""
+    parameters = answer.get("parameters")
+    asked = parameters.get("retry_after") if isinstance(parameters, dict) else None
+    if not isinstance(asked, int | float) or not math.isfinite(asked):
+        return 0.0
+    return min(max(float(asked), 0.0), _LONGEST_REST_S)
 
 
 def _level(severity: Severity) -> str:

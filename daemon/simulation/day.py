@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import shutil
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from random import Random
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from daemon.app import App
@@ -25,7 +26,9 @@ from daemon.fakegateway.clock import LoopClock
 from daemon.fakegateway.ledger import Ledger
 from daemon.fakegateway.listings import default_listings, reference_prices
 from daemon.fakegateway.prices import Prices, Waypoint
-from daemon.fakegateway.server import serve
+from daemon.fakegateway.scenario import Script
+from daemon.fakegateway.scenario import play as play_faults
+from daemon.fakegateway.server import Reception, serve
 from daemon.fakegateway.values import GatewaySettings, MarketSession
 from daemon.fakegateway.world import World as GatewayWorld
 from daemon.log import configure_logging, release_logging
@@ -68,7 +71,7 @@ class Stage:
         self._app: App | None = None
         self._running: asyncio.Task[int] | None = None
         self._left = asyncio.Event()
-        self._server: asyncio.Server | None = None
+        self._server: Reception | None = None
 
     @property
     def session(self) -> Session:
@@ -167,6 +170,8 @@ class DaySpec:
     settings: GatewaySettings | None = None
     account: str = ACCOUNT
     """For which the daemon may trade; the gateway's own is in its settings."""
+    faults: Script = ()
+    """What goes wrong at the gateway, and when."""
     config: str = ""
     """Sections of config.toml beside those that the stage writes."""
     scenario: Scenario | None = None
@@ -174,6 +179,8 @@ class DaySpec:
     pace: float | None = None
     begin: time = time(9)
     end: time = time(16, 30)
+    nights: int = 0
+    """Midnights between *begin* and *end*."""
     log_level: str = "INFO"
     on_ledger: Callable[[str], None] | None = None
     on_advance: Callable[[int], None] | None = None
@@ -191,6 +198,9 @@ class DayFiles:
     exit_status: int
 
 
+Course = Callable[[DaySpec, Config, TableCalendar, Ledger], Coroutine[Any, Any, int]]
+"""Runs gateway and daemon in the running loop; returns an exit status."""
+
 CONFIG = """\
 [account]
 id = "{account}"
@@ -206,19 +216,22 @@ port = {port}
 """
 
 
-def play(spec: DaySpec) -> DayFiles:
-    """Play the day in virtual time and return where its evidence lies."""
+def play(spec: DaySpec, course: Course | None = None) -> DayFiles:
+    """Play the day in virtual time and return where its evidence lies.
+
+    *course* is what runs in the loop instead of `run_day`.
+    """
     config = prepare(spec)
     log_path = spec.state / "ibkrd.log"
     with log_path.open("w", encoding="utf-8") as stream:
         configure_logging("json", spec.log_level, stream, secrets=config.secrets())
         try:
-            return _play(spec, config, log_path)
+            return _play(spec, config, log_path, course or run_day)
         finally:
             release_logging()
 
 
-def _play(spec: DaySpec, config: Config, log_path: Path) -> DayFiles:
+def _play(spec: DaySpec, config: Config, log_path: Path, course: Course) -> DayFiles:
     calendar = TableCalendar(shipped_table())
     zone = ZoneInfo(calendar.time_zone)
     start = datetime.combine(spec.day, spec.begin, zone)
@@ -231,7 +244,7 @@ def _play(spec: DaySpec, config: Config, log_path: Path) -> DayFiles:
                 spec.on_ledger(line)
 
         status = run_virtual(
-            lambda: run_day(spec, config, calendar, Ledger(write)),
+            lambda: course(spec, config, calendar, Ledger(write)),
             start,
             pace=spec.pace,
             on_advance=spec.on_advance,
@@ -290,7 +303,8 @@ async def run_day(
 ) -> int:
     """Run gateway, daemon and scenario in the running loop until the day's end."""
     gateway = build_gateway(spec, config, calendar, ledger)
-    end = datetime.combine(spec.day, spec.end, ZoneInfo(calendar.time_zone))
+    last = spec.day + timedelta(days=spec.nights)
+    end = datetime.combine(last, spec.end, ZoneInfo(calendar.time_zone))
     async with asyncio.TaskGroup() as tasks:
         stage = Stage(spec, config, calendar, gateway, tasks)
         await stage.open_gateway()
@@ -332,7 +346,7 @@ def build_gateway(
     )
     rows = {row.symbol: row for row in plan.rows}
     listings = default_listings()
-    return GatewayWorld(
+    gateway = GatewayWorld(
         clock=LoopClock(asyncio.get_running_loop(), SystemClock().now()),
         sessions=market_sessions(calendar, spec.day),
         listings=listings,
@@ -341,6 +355,8 @@ def build_gateway(
         ledger=ledger,
         seed=spec.seed,
     )
+    play_faults(gateway, spec.faults)
+    return gateway
 
 
 def market_sessions(calendar: TableCalendar, day: date) -> list[MarketSession]:

@@ -16,6 +16,7 @@ import structlog
 from daemon.calendar import TableCalendar
 from daemon.errors import ConfigError, IbkrdError, PortInUse
 from daemon.fakegateway.ledger import Ledger
+from daemon.fakegateway.scenario import ScenarioError, read_script
 from daemon.fakegateway.server import GatewayOptions, run_gateway
 from daemon.fakegateway.values import GatewaySettings
 from daemon.simulation.day import market_sessions
@@ -32,6 +33,8 @@ class GatewayRequest:
     seed: int
     accounts: tuple[str, ...]
     ledger: Path | None
+    scenario: Path | None = None
+    """Faults to play, a TOML or JSON file."""
 
 
 async def run_house(
@@ -41,8 +44,13 @@ async def run_house(
 
     Raises:
         PortInUse: the address is taken.
-        ConfigError: it cannot be had on this machine, or not by this user.
+        ConfigError: it cannot be had on this machine, or not by this user; or the
+            scenario is wrong.
     """
+    try:
+        script = read_script(request.scenario) if request.scenario else []
+    except ScenarioError as exc:
+        raise ConfigError(str(exc)) from exc
     options = GatewayOptions(
         start=request.start,
         sessions=market_sessions(calendar, request.start.date()),
@@ -51,6 +59,7 @@ async def run_house(
         speed=request.speed,
         seed=request.seed,
         settings=GatewaySettings(accounts=request.accounts),
+        script=script,
     )
     with ExitStack() as stack:
         sink: Callable[[str], object] | None = None

@@ -76,6 +76,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.pace = pace
         self.on_advance = on_advance
         self.network = Network(self)
+        self.turns = 0
+        """How often the loop has turned: between two turns nothing comes in."""
         self._us = 0
         self._spent = 0
         self._spent_since_us = 0
@@ -110,6 +112,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def _poll(self, timeout: float | None) -> list[Event]:
         """Return what is ready; if nothing can be, let time pass."""
+        self.turns += 1
         self._spend()
         ready = self._fds.select(0)
         if ready or self._ready or self._stopping:

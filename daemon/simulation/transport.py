@@ -15,6 +15,14 @@ HIGH_WATER = 65_536
 Address = tuple[str, int] | tuple[str, int, int, int]
 """As the system names it: host and port, for IPv6 flow and scope as well."""
 
+Put = Callable[[bytes], None]
+"""Lets bytes leave the program."""
+
+
+def straight(data: bytes, put: Put) -> None:
+    """Let what is written leave as it is."""
+    put(data)
+
 
 class MemoryTransport(asyncio.Transport):
     """One end of a connection, as asyncio's own socket transport behaves."""
@@ -29,6 +37,8 @@ class MemoryTransport(asyncio.Transport):
     ) -> None:
         super().__init__({"sockname": names[0], "peername": names[1], "socket": None})
         self.on_lost: Callable[[], None] = lambda: None
+        self.tap: Callable[[bytes, Put], None] = straight
+        """Stands between the program that writes and the line."""
         self.paused = False
         self._loop = loop
         self._protocol = protocol
@@ -93,6 +103,11 @@ class MemoryTransport(asyncio.Transport):
         if self._ended and not self._closing:
             raise RuntimeError("Cannot call write() after write_eof()")
         if self._closing or not data:
+            return
+        self.tap(bytes(data), self._put)
+
+    def _put(self, data: bytes) -> None:
+        if self._closing:
             return
         self._buffer += data
         self.drain()

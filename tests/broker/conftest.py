@@ -10,6 +10,7 @@ from random import Random
 
 import pytest
 
+from daemon.broker.events import TappedIB, quietly
 from daemon.broker.requests import SessionSettings
 from daemon.broker.session import GatewaySession
 from daemon.clock import SystemClock
@@ -22,16 +23,18 @@ from daemon.core.model import (
     LinkChange,
     Notice,
     Order,
+    OrderId,
     OrderRef,
     OrderType,
     Side,
     Snapshot,
 )
 from daemon.fakegateway.clock import LoopClock
+from daemon.fakegateway.door import Doorway
 from daemon.fakegateway.ledger import Ledger
 from daemon.fakegateway.listings import default_listings
 from daemon.fakegateway.prices import Prices
-from daemon.fakegateway.server import serve
+from daemon.fakegateway.server import Reception, serve
 from daemon.fakegateway.values import Contract as WireContract
 from daemon.fakegateway.values import (
     GatewaySettings,
@@ -59,12 +62,14 @@ class House:
 
     world: World
     ledger: Ledger
-    server: asyncio.Server
+    server: Reception
     session: GatewaySession
     heard: list[BrokerEvent]
     synced: list[Snapshot]
     busy: list[bool]
     """Whether the heartbeat must be quick: the last one counts."""
+    floor: list[int]
+    """The highest order id ever journaled: the last one counts."""
     on_synced: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     """What the reconciliation does beside taking the snapshot."""
     running: asyncio.Task[None] | None = None
@@ -74,6 +79,10 @@ class House:
     def mute(self, *message_ids: int) -> None:
         """Let the gateway take these messages and never answer."""
         self.world.settings.mute = frozenset(message_ids)
+
+    def shut(self) -> None:
+        """Let nothing listen any more; open connections go on."""
+        self.world.door.turn(Doorway.SHUT)
 
     def say(self, code: int, text: str = "") -> None:
         self.world.broadcast(Refusal(code, text or f"text of {code}"))
@@ -180,6 +189,7 @@ async def open_house(
     settings: GatewaySettings | None = None,
     started: bool = True,
     port: int = PORT,
+    emit: Callable[[BrokerEvent], None] = lambda _: None,
     **tuning,
 ) -> AsyncIterator[House]:
     """Open the gateway, and let a session run on it until the block ends."""
@@ -197,8 +207,12 @@ async def open_house(
     )
     heard: list[BrokerEvent] = []
     synced: list[Snapshot] = []
-    busy = [False]
+    busy, floor = [False], [0]
     on_synced: list[Callable[[], Awaitable[None]]] = []
+
+    def hear(event: BrokerEvent) -> None:
+        heard.append(event)
+        emit(event)
 
     async def take(snapshot: Snapshot) -> None:
         synced.append(snapshot)
@@ -210,13 +224,16 @@ async def open_house(
             host=HOST, port=port, client_id=10, account=Account(account), **tuning
         ),
         clock=clock,
-        emit=heard.append,
+        emit=hear,
         on_synced=take,
         busy=lambda: busy[-1],
+        ids_above=lambda: OrderId(floor[-1]),
         jitter=Random(1),  # noqa: S311 # it spreads retries
     )
     server = await serve(world, HOST, port)
-    house = House(world, ledger, server, session, heard, synced, busy, on_synced)
+    house = House(
+        world, ledger, server, session, heard, synced, busy, floor, on_synced=on_synced
+    )
     if started:
         house.running = loop.create_task(session.run(), name="session")
     try:
@@ -250,3 +267,45 @@ def make_family() -> Callable[..., list[Order]]:
 def at() -> Callable[[float], datetime]:
     """Return the instant so many seconds from now."""
     return lambda seconds: SystemClock().now() + timedelta(seconds=seconds)
+
+
+class Deaf(asyncio.Transport):
+    """A way out to nobody."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        pass
+
+
+@dataclass
+class Reader:
+    """What the daemon makes of a gateway's bytes, without a session."""
+
+    told: list[BrokerEvent] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._ib = TappedIB(
+            self.told.append, lambda _, exc: self.doubts.append(repr(exc))
+        )
+        self._ib.guard.transport = Deaf()
+
+    def feed(self, data: bytes) -> None:
+        with quietly():
+            self._ib.guard.data_received(data)
+
+    def close(self) -> None:
+        with quietly():
+            self._ib.guard.connection_lost(None)
+
+
+def read(data: bytes) -> Reader:
+    """Return what the daemon makes of *data* on a connection of its own."""
+    reader = Reader()
+    reader.feed(data)
+    reader.close()
+    return reader
+
+
+@pytest.fixture(scope="session")
+def read_bytes() -> Callable[[bytes], Reader]:
+    return read

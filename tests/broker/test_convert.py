@@ -69,9 +69,15 @@ def test_a_price_survives_the_way_through_a_float(price: Decimal) -> None:
     assert convert.amount(float(price)) == price
 
 
-@pytest.mark.parametrize("sentinel", [UNSET_DOUBLE, -UNSET_DOUBLE, 1e300, float("inf")])
+@pytest.mark.parametrize("sentinel", [UNSET_DOUBLE, -UNSET_DOUBLE, 1e300])
 def test_a_sentinel_is_not_known(sentinel: float) -> None:
     assert convert.known(sentinel) is None
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), 1e12])
+def test_what_is_no_amount_is_refused(value: float) -> None:
+    with pytest.raises(ValueError, match="is no amount"):
+        convert.known(value)
 
 
 def test_zero_is_a_known_amount_but_no_price() -> None:
@@ -170,12 +176,25 @@ def test_every_side_of_an_execution_is_understood(word: str, side: Side) -> None
     assert fill.time.tzinfo is UTC
 
 
-def test_a_completed_order_without_a_filled_quantity_filled_nothing() -> None:
+@pytest.mark.parametrize("filled", [UNSET_DOUBLE, 2147483647, -1, float("nan")])
+def test_a_completed_order_that_does_not_say_what_was_filled_is_refused(
+    filled: float,
+) -> None:
+    """A field too many or too few before it: the gateway always names a quantity."""
     order = ib_async.Order(
-        action="BUY", totalQuantity=181, filledQuantity=UNSET_DOUBLE, permId=900001
+        action="BUY", totalQuantity=181, filledQuantity=filled, permId=900001
     )
-    completed = convert.from_completed(STOCK, order, "Cancelled")
-    assert (completed.filled, completed.status) == (0, "Cancelled")
+    with pytest.raises(ValueError, match=r"is no (amount|quantity)"):
+        convert.from_completed(STOCK, order, "Cancelled")
+
+
+@pytest.mark.parametrize("status", ["", "0", "1.7976931348623157E308", "None!"])
+def test_an_order_whose_status_is_no_word_is_refused(status: str) -> None:
+    order = ib_async.Order(action="BUY", totalQuantity=181, filledQuantity=0)
+    with pytest.raises(ValueError, match="is no status"):
+        convert.from_completed(STOCK, order, status)
+    with pytest.raises(ValueError, match="is no status"):
+        convert.from_open_order(STOCK, order, status)
 
 
 def test_a_commission_keeps_what_is_known_of_it() -> None:

@@ -484,7 +484,7 @@ async def test_order_ids_stay_above_after_the_gateway_reset_its_counter(
         # The same gateway after "Reset API order ID sequence": it starts at 1.
         async with house(started=False, port=4003) as other:
             h.world.drop(10)
-            h.server.close()
+            h.shut()
             reset = await serve(other.world, "127.0.0.1", 4002)
             await h.lost()
             await h.ready()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 from structlog.testing import capture_logs
@@ -85,7 +86,7 @@ async def test_a_handshake_that_never_ends_is_named_and_tried_again(house) -> No
 
 async def test_a_port_that_nobody_answers_is_named_with_the_remedy(house) -> None:
     async with house(started=False) as h:
-        h.server.close()
+        h.shut()
         h.running = asyncio.get_running_loop().create_task(h.session.run())
         await asyncio.sleep(1)
         assert h.session.trouble == (
@@ -103,7 +104,7 @@ class HangsUp(asyncio.Protocol):
 
 async def test_a_connection_closed_in_the_handshake_is_named_at_once(house) -> None:
     async with house(started=False) as h:
-        h.server.close()
+        h.shut()
         loop = asyncio.get_running_loop()
         forwarder = await loop.create_server(HangsUp, "127.0.0.1", 4002)
         h.running = loop.create_task(h.session.run())
@@ -237,7 +238,7 @@ async def test_nothing_is_sent_while_the_broker_is_away(
     async with house() as h:
         await h.ready()
         await h.session.send([(5, make_order("X:MKT", "BUY 1 LMT 90.00"))])
-        h.say(1100, "Connectivity between IB and TWS has been lost")
+        h.world.lose_link()
         await asyncio.sleep(0.1)
         assert h.session.link is Link.DEGRADED
         assert h.links == [True, False]
@@ -248,7 +249,7 @@ async def test_nothing_is_sent_while_the_broker_is_away(
             await h.session.send(list(zip((6, 7, 8), make_family(), strict=True)))
         with pytest.raises(ConnectionLost):
             await h.session.cancel(5)
-        await asyncio.sleep(600)
+        await asyncio.sleep(250)
         assert h.written("placed", "order_id") == [(5,)]
         assert h.written("cancel_requested") == []
         assert h.session.link is Link.DEGRADED  # probes answer, the broker is away
@@ -319,7 +320,305 @@ async def test_a_loss_during_the_sync_keeps_it_from_ready(house) -> None:
         assert len(h.synced) == 1
 
 
+async def test_2110_is_a_loss_as_1100_is(house) -> None:
+    async with house() as h:
+        await h.ready()
+        h.say(2110, "Connectivity between TWS and server is broken.")
+        await asyncio.sleep(0.1)
+        assert h.session.link is Link.DEGRADED
+        with pytest.raises(ConnectionLost):
+            await h.session.ready_to_send()
+        h.say(1102)
+        await h.ready(within_s=5)
+
+
+@pytest.mark.parametrize("code", [2103, 2104, 2105, 2106, 2107, 2108, 2119, 2157, 2158])
+async def test_a_farm_that_breaks_or_comes_back_is_no_lost_link(
+    house, code: int
+) -> None:
+    """They carry market data, which is not traded on; a teardown would cost orders."""
+    async with house() as h:
+        await h.ready()
+        h.say(code)
+        await asyncio.sleep(60)
+        assert h.links == [True]
+        assert len(h.synced) == 1
+        assert [n.code for n in h.notices(code)][-1:] == [code]
+
+
+async def test_a_farm_that_comes_back_does_not_bring_the_broker_back(house) -> None:
+    async with house() as h:
+        await h.ready()
+        h.say(1100)
+        for code in (2104, 2106, 2158):
+            h.say(code)
+        await asyncio.sleep(280)
+        assert h.session.link is Link.DEGRADED
+
+
+async def test_what_1101_has_ended_is_subscribed_again(house) -> None:
+    async with house() as h:
+        await h.ready()
+        h.mute(6)
+        h.say(1101)
+        await asyncio.sleep(5)
+        assert h.session.link is Link.SYNCING  # it waits for the account's values
+        h.mute()
+        await h.ready(within_s=20)
+
+
+async def test_what_1102_has_kept_is_not_asked_for_again(house) -> None:
+    async with house() as h:
+        await h.ready()
+        h.mute(6)
+        h.say(1102)
+        await h.lost(within_s=1)
+        await h.ready(within_s=5)
+
+
+# --- a broker that never comes back by itself -------------------------------------
+
+
+async def test_a_loss_that_nobody_ends_is_looked_into_on_a_new_connection(
+    house,
+) -> None:
+    """The gateway was restarted behind our back, or told 1102 to nobody."""
+    async with house() as h:
+        await h.ready()
+        h.say(1100)
+        await asyncio.sleep(299)
+        assert len(h.written("connected")) == 1
+        assert h.session.link is Link.DEGRADED
+        await asyncio.sleep(3)
+        assert len(h.written("connected")) == 2
+        await h.ready(within_s=15)
+        assert len(h.synced) == 2
+
+
+async def test_a_look_is_not_ready_before_the_gateway_has_been_quiet(house) -> None:
+    async with house() as h:
+        await h.ready()
+        h.say(1100)
+        await h.until(Link.DISCONNECTED, within_s=310)
+        await h.until(Link.DEGRADED)
+        began = now()
+        await h.ready(within_s=30)
+        assert 9.9 < now() - began < 11
+
+
+@pytest.mark.parametrize("greeting", [1100, 2110])
+async def test_a_look_at_a_broker_that_is_still_away_is_no_ready_session(
+    house, greeting: int
+) -> None:
+    settings = GatewaySettings(partial_fills=False, link_lost_greeting=greeting)
+    async with house(settings=settings) as h:
+        await h.ready()
+        h.world.lose_link()
+        await asyncio.sleep(3600)
+        assert h.links == [True, False]
+        assert 11 <= len(h.written("connected")) <= 13
+        h.world.restore_link(data_lost=False)
+        await h.ready(within_s=5)
+        assert len(h.synced) == 2
+
+
+async def test_a_look_at_a_gateway_that_says_nothing_is_no_ready_session(house) -> None:
+    """Silence proves nothing: it may answer from what it remembers."""
+    async with house() as h:
+        await h.ready()
+        h.say(1100)
+        await h.until(Link.DISCONNECTED, within_s=310)
+        h.world.lose_link()
+        await h.until(Link.DEGRADED)
+        h.say(2110)
+        await asyncio.sleep(200)
+        assert h.session.link is Link.DEGRADED
+        assert len(h.synced) == 1
+
+
+async def test_a_broker_lost_before_a_drop_is_still_lost_after_it(house) -> None:
+    async with house() as h:
+        await h.ready()
+        h.world.lose_link()
+        await asyncio.sleep(1)
+        h.world.drop(10)
+        await h.until(Link.DISCONNECTED)
+        await h.until(Link.DEGRADED)
+        with pytest.raises(ConnectionLost):
+            await h.session.ready_to_send()
+        await asyncio.sleep(60)
+        assert h.links == [True, False]
+
+
+async def test_an_endless_outage_is_warned_of_once(house) -> None:
+    async with house() as h:
+        await h.ready()
+        with capture_logs() as logs:
+            h.say(1100, "Connectivity lost")
+            h.world.lose_link()
+            await asyncio.sleep(3600)
+        assert failures(logs)[:1] == ["warning"]
+        assert len(failures(logs)) > 5
+        assert failures(logs).count("warning") <= 2  # 1100, and 2110 on a look
+
+
+# --- what the gateway says of the session ----------------------------------------
+
+
+async def test_a_changed_port_is_named_with_the_new_one(house) -> None:
+    async with house() as h:
+        await h.ready()
+        h.say(
+            1300, "TWS socket port has been reset ... reconnect on the new port -4009"
+        )
+        await h.lost(within_s=1)
+        assert "changed to 4009: correct gateway.port" in h.session.trouble
+        h.world.drop(10)
+        h.shut()
+        await asyncio.sleep(10)
+        assert h.session.trouble.startswith("nothing listens on 127.0.0.1:4002")
+        assert h.session.trouble.endswith("; it said that it goes to port 4009")
+
+
+async def test_another_login_is_warned_of_once_and_ends_nothing(house) -> None:
+    async with house() as h:
+        await h.ready()
+        with capture_logs() as logs:
+            for _ in range(3):
+                h.say(10197, "No market data during competing live session")
+                await asyncio.sleep(10)
+        (line,) = told(logs, "session.competed")
+        assert line["log_level"] == "warning"
+        assert "10197 No market data during competing" in line["cause"]
+        assert h.links == [True]
+
+
+async def test_a_refused_pace_is_halved_for_the_rest_of_the_connection(house) -> None:
+    async with house() as h:
+        await h.ready()
+        with capture_logs() as logs:
+            h.say(100, "Max rate of messages per second has been exceeded")
+            h.say(100, "Max rate of messages per second has been exceeded")
+            await asyncio.sleep(5)
+            began = now()
+            await asyncio.gather(*(h.session.ready_to_send() for _ in range(46)))
+        assert now() - began == pytest.approx(2.0, abs=0.05)
+        assert len(h.written("connected")) == 1
+        (line,) = told(logs, "session.slowed_down")
+        assert (line["log_level"], line["messages_per_second"]) == ("warning", 22.5)
+
+
+async def test_the_pace_falls_to_five_and_no_further(house) -> None:
+    async with house() as h:
+        await h.ready()
+        with capture_logs() as logs:
+            for _ in range(6):
+                h.say(100)
+                await asyncio.sleep(2)
+        rates = [e["messages_per_second"] for e in told(logs, "session.slowed_down")]
+        assert rates == [22.5, 11.25, 5.625, 5.0]
+
+
+async def test_a_connection_after_one_that_was_too_fast_begins_slowly(house) -> None:
+    async with house() as h:
+        await h.ready()
+        h.say(100)
+        await asyncio.sleep(1)
+        for seconds in (2.0, 1.0):  # the one after kept the pace: as configured
+            h.world.drop(10)
+            await h.lost()
+            await h.ready()
+            await asyncio.sleep(1)
+            began = now()
+            await asyncio.gather(*(h.session.ready_to_send() for _ in range(46)))
+            assert now() - began == pytest.approx(seconds, abs=0.05)
+
+
+async def test_a_gateway_with_a_lower_limit_is_not_met_with_the_same_pace_again(
+    house, make_order
+) -> None:
+    """Three violations end the session on the gateway's side."""
+    settings = GatewaySettings(partial_fills=False, message_rate=20)
+    async with house(settings=settings) as h:
+        await h.ready()
+        for order_id in range(5, 65):
+            with suppress(ConnectionLost):
+                await h.session.ready_to_send()
+                ref = f"A{order_id}:EN"
+                one = make_order(ref, "BUY 1 LMT 90.00")
+                await h.session.send([(order_id, one)])
+        await asyncio.sleep(1)
+        assert len(h.written("connected")) == 1
+        assert 1 <= len(h.notices(100)) <= 2
+        assert len(h.written("placed")) == 60 - len(h.notices(100))
+
+
+# --- order ids ------------------------------------------------------------------
+
+
+async def test_the_gateways_first_order_id_is_known(house) -> None:
+    async with house() as h:
+        assert h.session.next_valid_id is None
+        await h.ready()
+        assert h.session.next_valid_id == 1
+
+
+async def test_no_request_has_an_id_that_was_journaled(house) -> None:
+    async with house() as h:
+        h.floor.append(500)
+        await h.ready()
+        assert h.session.reserve_order_ids(1, above=0) == [502]  # 501: the executions
+
+
 # --- liveness ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("busy", "every_s"), [(True, 3), (False, 30)])
+async def test_the_heart_beats_quickly_only_where_orders_are_near(
+    house, busy: bool, every_s: int
+) -> None:
+    async with house() as h:
+        h.busy.append(busy)
+        await h.ready()
+        answered = h.connection.client.get_extra_info("sockname")
+        assert answered is not None
+        h.connection.freeze()
+        began = now()
+        await h.lost(within_s=100)
+        assert now() - began == pytest.approx(every_s + 3, abs=0.1)
+
+
+async def test_a_gateway_that_shakes_hands_and_then_says_nothing_is_never_ready(
+    house,
+) -> None:
+    """A4: for 75 minutes the socket stood and answered nothing."""
+    async with house() as h:
+        h.mute(5, 6, 7, 9, 16, 49, 61, 99)
+        await asyncio.sleep(4500)
+        assert h.links == []
+        assert "positions request timed out" in h.session.trouble
+        assert 200 < len(h.written("connected")) < 400
+        h.mute()
+        await h.ready(within_s=20)
+
+
+async def test_an_hour_without_a_gateway_ends_nothing(house) -> None:
+    async with house(started=False) as h:
+        h.shut()
+        h.running = asyncio.get_running_loop().create_task(h.session.run())
+        await asyncio.sleep(3600)
+        assert not h.running.done()
+        assert "nothing listens" in h.session.trouble
+
+
+async def test_an_hour_of_a_held_client_id_ends_nothing(house) -> None:
+    async with house() as h:
+        await h.ready()
+        h.world.hold_client_id(10, for_s=3600)
+        h.world.drop(10)
+        await asyncio.sleep(3590)
+        assert not h.running.done()
+        await h.ready(within_s=20)
 
 
 @pytest.mark.parametrize(("busy", "within_s"), [(True, 10.0), (False, 65.0)])
@@ -473,6 +772,14 @@ async def test_a_reset_at_any_turn_of_the_loop_is_survived(house) -> None:
             assert h.session.link is Link.READY, turns
 
 
+def told(logs, event: str):
+    return [entry for entry in logs if entry["event"] == event]
+
+
+def failures(logs) -> list[str]:
+    return [entry["log_level"] for entry in told(logs, "session.failed")]
+
+
 async def test_an_outage_is_a_warning_once_for_each_cause(house) -> None:
     async with house() as h:
         await h.ready()
@@ -481,7 +788,7 @@ async def test_an_outage_is_a_warning_once_for_each_cause(house) -> None:
             h.world.drop(10)
             await h.lost()
             await asyncio.sleep(50)
-        failed = [entry for entry in logs if entry["event"] == "session.failed"]
+        failed = told(logs, "session.failed")
         assert [(e["cause"][:13], e["code"]) for e in failed[:2]] == [
             ("the gateway c", None),
             ("client id 10 ", 326),
@@ -497,11 +804,25 @@ async def test_the_next_outage_with_the_same_cause_is_a_warning_again(house) -> 
         with capture_logs() as logs:
             for _ in range(2):
                 await h.ready()
+                await asyncio.sleep(61)
                 h.world.drop(10)
                 await h.lost()
             await h.ready()
-        failed = [e["log_level"] for e in logs if e["event"] == "session.failed"]
-        assert failed == ["warning", "warning"]
+        assert failures(logs) == ["warning", "warning"]
+
+
+async def test_a_session_that_falls_as_soon_as_it_is_ready_is_one_outage(house) -> None:
+    """Else a gateway that drops us after each sync is tried every half second."""
+    async with house() as h:
+        with capture_logs() as logs:
+            began = now()
+            while now() - began < 120:
+                await h.ready()
+                h.world.drop(10)
+                await h.lost()
+        assert failures(logs)[:3] == ["warning", "debug", "debug"]
+        assert set(failures(logs)[1:]) == {"debug"}
+        assert 20 <= len(failures(logs)) <= 40
 
 
 # --- ending --------------------------------------------------------------------

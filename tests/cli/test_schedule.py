@@ -67,7 +67,7 @@ def test_the_half_days_of_autumn_are_marked_and_their_jobs_moved(ibkrd):
 
 def test_json_says_the_same_as_the_table(ibkrd):
     asked = ("schedule", "--from", "2026-11-27", "--to", "2026-11-27")
-    (row,) = json.loads(ibkrd(*asked, "--json").out)
+    (row,) = json.loads(ibkrd(*asked, "--json").out)["days"]
     assert (row["date"], row["cutoff"]["exchange"]) == ("2026-11-27", "12:50")
     assert [(job["job"], job["exchange"], job["local"]) for job in row["jobs"]] == [
         ("submit", "09:35", "15:35"),
@@ -93,3 +93,64 @@ def test_today_is_the_exchanges_date(ibkrd):
     with time_machine.travel("2026-02-20T02:00:00Z", tick=False):
         shown = rows(ibkrd("schedule", "--days", "0"))
     assert list(shown) == ["2026-02-19"]
+
+
+ALL_DAYS = "Mon Tue Wed Thu Fri Sat Sun"
+WEEK, FRIDAY = "2026-02-16 2026-02-22", "2026-02-20 2026-02-20"
+
+
+def windows(ended):
+    """Return the lines of the planned windows, blanks made equal."""
+    lines = [line.split() for line in ended.out.splitlines()]
+    names = ("nightly reset", "weekend maintenance", "gateway restart", "weekly login")
+    return [line for line in map(" ".join, lines) if line.startswith(names)]
+
+
+def test_the_planned_windows_of_the_days_are_shown_in_both_zones(ibkrd):
+    ended = ibkrd("schedule", "--from", "2026-02-16", "--to", "2026-02-22")
+    assert windows(ended) == [
+        f"nightly reset 00:15-01:45 06:15-07:45 Mon Tue Wed Thu Fri Sun {WEEK}",
+        f"gateway restart 17:45-18:00 23:45-00:00+1d {ALL_DAYS} {WEEK}",
+        f"weekend maintenance 23:00-03:00+1d 05:00+1d-09:00+1d Fri {FRIDAY}",
+        "weekly login 01:00-12:00 07:00-18:00 Sun 2026-02-22 2026-02-22",
+    ]
+
+
+def test_a_window_in_a_skew_week_is_a_line_of_its_own(ibkrd):
+    """New York changes on 2026-03-08: the reset comes an hour earlier in Budapest."""
+    ended = ibkrd("schedule", "--from", "2026-03-05", "--to", "2026-03-10")
+    resets = [line for line in windows(ended) if line.startswith("nightly reset")]
+    assert resets == [
+        "nightly reset 00:15-01:45 06:15-07:45 Thu Fri Sun 2026-03-05 2026-03-08",
+        "nightly reset 00:15-01:45 05:15-06:45 Mon Tue 2026-03-09 2026-03-10",
+    ]
+
+
+def test_the_windows_stand_in_the_json_with_their_instants(ibkrd):
+    asked = ("schedule", "--from", "2026-02-21", "--to", "2026-02-22", "--json")
+    shown = json.loads(ibkrd(*asked).out)
+    assert shown["days"] == []
+    assert [(row["window"], row["from"], row["to"]) for row in shown["windows"]] == [
+        (
+            "gateway restart",
+            "2026-02-21T17:45:00-05:00",
+            "2026-02-21T18:00:00-05:00",
+        ),
+        ("nightly reset", "2026-02-22T00:15:00-05:00", "2026-02-22T01:45:00-05:00"),
+        ("weekly login", "2026-02-22T01:00:00-05:00", "2026-02-22T12:00:00-05:00"),
+        (
+            "gateway restart",
+            "2026-02-22T17:45:00-05:00",
+            "2026-02-22T18:00:00-05:00",
+        ),
+    ]
+
+
+def test_a_window_that_is_switched_off_is_not_shown(ibkrd):
+    options = ibkrd.configured(
+        '[windows]\nreset = ""\nothers = ["tue 10:00-11:00 Europe/Budapest"]\n'
+    )
+    asked = ("schedule", "--from", "2026-02-16", "--to", "2026-02-18")
+    out = ibkrd(*options, *asked).out
+    assert "nightly reset" not in out
+    assert "tue 10:00-11:00 Europe/Budapest" in out

@@ -254,6 +254,20 @@ def test_a_second_pass_has_references_of_its_own() -> None:
     ]
 
 
+def test_a_reference_of_which_only_the_broker_knows_is_not_used_again() -> None:
+    """The journal in which it was intended is lost."""
+    told = (
+        "ibkrd:20260305:LION:X:MOC:4",
+        "ibkrd:20260304:LION:X:MOC:7",
+        "ibkrd:20260305:BLCO:X:MOC:8",
+        "ibkrd:20260305:LION:B:SL:9",
+        "by hand",
+    )
+    assert sizes(plan(position(111), told=told)) == [
+        ("ibkrd:20260305:LION:X:MOC:5", "SELL", 111)
+    ]
+
+
 def test_the_asked_attempt_is_a_floor() -> None:
     found = evidence(position(5))
     made = plan_closing(found, SESSION, RULES, OrderType.MARKET_ON_CLOSE, 3)

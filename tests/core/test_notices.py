@@ -66,7 +66,7 @@ PROTOCOL_CODES = """
     382 383 388 10318 387 391 399 404 413 434 435 481 462 478 10268 10269 10270
     502 504 507 10006 10147 10148 10149 10197 10311 10329 10335 10341 10349
     2100 2101 2102 2103 2104 2105 2106 2107 2108 2109 2110 2119 2137 2157 2158 2168
-    2169 1100 1101 1102 1300
+    2169 1100 1101 1102 1300 163 320 323 105 202
 """
 
 
@@ -111,6 +111,40 @@ def test_text_and_state_decide_where_the_code_alone_does_not(
     assert classify(code, text, OrderState(state)) == disposition
 
 
+@pytest.mark.parametrize(
+    ("code", "place"),
+    [
+        (100, "Configuration > API > Settings > clear 'Reject messages above maximum"),
+        (163, "Configuration > Presets > Stocks > Percentage"),
+        (321, "Configuration > API > Settings > clear Read-Only API"),
+        (354, "Configuration > API > Precautions > Bypass Order Precautions for API"),
+        (382, "Configuration > Presets > Stocks > Number of Ticks"),
+        (383, "Configuration > Presets > Stocks > Size Limit"),
+        (435, "config.toml: set account.id"),
+        (460, "Client Portal > Settings > Trading Permissions"),
+        (502, "Configuration > API > Settings > Enable ActiveX and Socket Clients"),
+        (10311, "Configuration > API > Precautions > Bypass Redirect Order warning"),
+        (10341, "Configuration > API > Precautions > Bypass Order Precautions"),
+        (10349, "Configuration > Presets > Stocks > Time in Force"),
+    ],
+)
+def test_what_a_setting_causes_names_the_place_of_the_setting(
+    code: int, place: str
+) -> None:
+    assert place in rule(code).remedy
+
+
+@pytest.mark.parametrize("code", sorted(RULES))
+def test_a_line_of_the_table_is_short_and_in_one_piece(code: int) -> None:
+    """It stands in an alert on a telephone, behind the gateway's own text."""
+    known = RULES[code]
+    assert 0 < len(known.meaning) <= 64
+    assert 0 < len(known.remedy) <= 140
+    assert "\n" not in known.meaning + known.remedy
+    assert not known.meaning.endswith(".")
+    assert not known.remedy.endswith(".")
+
+
 def test_an_unlisted_code_says_so_and_concludes_nothing() -> None:
     assert rule(987654).disposition is Disposition.UNKNOWN
     assert "987654" in rule(987654).meaning
@@ -147,5 +181,5 @@ def test_the_line_for_a_person_names_code_reason_and_remedy() -> None:
     assert line == (
         "383: the size is over the preset's limit (Size 611 is over the limit 500);"
         " gateway: raise the preset's size limit, or set size_preset to it so that"
-        " orders are split"
+        " orders are split (Configuration > Presets > Stocks > Size Limit)"
     )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -10,10 +11,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from daemon.fakegateway.frames import frame
 from daemon.fakegateway.ledger import Ledger
 from daemon.fakegateway.listings import default_listings
 from daemon.fakegateway.prices import Prices, Waypoint
+from daemon.fakegateway.session import GatewayProtocol
 from daemon.fakegateway.values import (
+    Broadcast,
     BrokerOrder,
     Contract,
     Executed,
@@ -81,6 +85,81 @@ def session_of(day: date, close: time = time(16)) -> MarketSession:
     )
 
 
+class Quiet:
+    """A log that nobody reads."""
+
+    def info(self, _event: str, **_fields: object) -> None: ...
+
+    warning = info
+
+
+class Line(asyncio.Transport):
+    """A client's connection to the gateway, as bytes; message fields by a bar."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self.told = b""
+        self.waiting = b""
+        self.ended = ""
+        self.reading = True
+        self.gateway = GatewayProtocol(world, log=Quiet())
+        self.gateway.connection_made(self)
+
+    def start(self, client_id: int) -> list[str]:
+        self.feed(b"API\0\0\0\0\x09v157..178")
+        self.read()
+        return self.ask(f"71|2|{client_id}|")
+
+    def ask(self, message: str) -> list[str]:
+        self.feed(frame(*message.split("|")))
+        return self.read()
+
+    def feed(self, data: bytes) -> None:
+        self.waiting += data
+        if self.reading and not self.ended:
+            data, self.waiting = self.waiting, b""
+            self.gateway.data_received(data)
+
+    def read(self) -> list[str]:
+        messages = []
+        while self.told:
+            end = 4 + int.from_bytes(self.told[:4], "big")
+            messages.append(self.told[4 : end - 1].decode().replace("\0", "|"))
+            self.told = self.told[end:]
+        return messages
+
+    def kinds(self) -> list[str]:
+        """Return the ids of the messages since the last read; errors by code."""
+        split = [message.split("|") for message in self.read()]
+        return [f"4:{one[3]}" if one[0] == "4" else one[0] for one in split]
+
+    # --- the gateway's side ---------------------------------------------------
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.told += bytes(data)
+
+    def is_closing(self) -> bool:
+        return bool(self.ended)
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+        self.feed(b"")
+
+    def close(self) -> None:
+        self._end("closed")
+
+    def abort(self) -> None:
+        self._end("reset")
+
+    def _end(self, how: str) -> None:
+        if not self.ended:
+            self.ended = how
+            self.gateway.connection_lost(None)
+
+
 class Stage:
     """A world at 09:35 New York on 2026-02-19, AAPL flat at 100.00 unless told."""
 
@@ -117,6 +196,13 @@ class Stage:
     def connect(self, client_id: int) -> bool:
         heard = self.heard.setdefault(client_id, [])
         return self.world.attach(client_id, heard.append)
+
+    def wire(self) -> Line:
+        return Line(self.world)
+
+    def hear_anew(self, client_id: int = 7) -> None:
+        """Forget what *client_id* has heard so far."""
+        self.heard[client_id].clear()
 
     def run_to(self, text: str, day: date = DAY) -> None:
         self.clock.run_until(moment(text, day))
@@ -155,11 +241,14 @@ class Stage:
         ]
 
     def error_text(self, order_id: int) -> str:
-        return next(
+        return self.error_texts(order_id)[0]
+
+    def error_texts(self, order_id: int) -> list[str]:
+        return [
             event.refusal.text
             for event in self.heard[7]
             if isinstance(event, OrderError) and event.order_id == order_id
-        )
+        ]
 
     def fills(self, order_id: int) -> list[tuple[str, str, str]]:
         """Return (New York time, shares, price) of each execution."""
@@ -232,6 +321,8 @@ def spell(event: WorldEvent) -> str:
             return f"orderStatus {order.order_id} {order.status}{held}"
         case OrderError(_, order_id, refusal):
             return f"error {order_id} {refusal.code}"
+        case Broadcast(refusal):
+            return f"notice {refusal.code}"
         case Executed(execution):
             return f"execDetails {execution.order_id} {execution.shares}"
         case _:
@@ -241,3 +332,8 @@ def spell(event: WorldEvent) -> str:
 @pytest.fixture
 def stage() -> Callable[..., Stage]:
     return Stage
+
+
+@pytest.fixture
+def ticket_of() -> Callable[..., OrderTicket]:
+    return ticket

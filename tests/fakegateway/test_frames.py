@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from daemon.fakegateway.frames import (
     GREETING,
@@ -75,3 +79,52 @@ def test_good_frames_before_a_bad_one_are_still_given() -> None:
     with pytest.raises(FrameError):
         next(payloads)
     assert taken == PAYLOADS
+
+
+# --- whatever arrives -----------------------------------------------------------------
+
+
+def outcome(*chunks: bytes) -> tuple[list[bytes], str]:
+    """Return the payloads before the error, and the error."""
+    splitter, payloads = FrameSplitter(), []
+    try:
+        for chunk in chunks:
+            for payload in splitter.feed(chunk):
+                payloads.append(payload)  # noqa: PERF402 # those before an error count
+    except FrameError as exc:
+        return payloads, str(exc)
+    return payloads, ""
+
+
+@given(st.binary(max_size=200), st.integers(0, 220))
+def test_no_bytes_make_another_difference_where_they_are_cut(
+    garbage: bytes, cut: int
+) -> None:
+    for start in (b"", GREETING, STREAM):
+        stream = start + garbage
+        payloads, error = outcome(stream)
+        again, error_again = outcome(stream[:cut], stream[cut:])
+        assert again == payloads
+        assert bool(error_again) == bool(error)
+
+
+@given(st.integers(0, len(STREAM) - 1), st.binary(min_size=1, max_size=8))
+def test_a_real_stream_with_garbage_inside_raises_nothing_else(
+    place: int, garbage: bytes
+) -> None:
+    payloads, _ = outcome(STREAM[:place] + garbage + STREAM[place:])
+    assert all(payloads)
+    for payload in payloads:
+        with suppress(FrameError):
+            assert all(isinstance(field, str) for field in fields_of(payload))
+
+
+@given(
+    st.lists(
+        st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\0")),
+        min_size=1,
+    )
+)
+def test_any_fields_survive_the_way_through_a_frame(fields: list[str]) -> None:
+    (payload,) = fed(GREETING + frame(*fields))
+    assert fields_of(payload) == fields

@@ -9,8 +9,9 @@ import ib_async
 import pytest
 
 from daemon.fakegateway.__main__ import main, usual_sessions
+from daemon.fakegateway.faults import Say
 from daemon.fakegateway.ledger import Ledger
-from daemon.fakegateway.server import GatewayOptions, run_gateway
+from daemon.fakegateway.server import GatewayOptions, compose_world, run_gateway
 
 NOON = datetime(2026, 2, 19, 17, 0, tzinfo=UTC)
 SPEED = 50.0
@@ -127,6 +128,24 @@ async def test_a_gateway_that_stops_takes_its_sessions_along() -> None:
         await ended.wait()
 
 
+async def test_a_scenario_is_played_on_the_worlds_clock() -> None:
+    options = GatewayOptions(
+        start=NOON,
+        sessions=usual_sessions(date(2026, 2, 19)),
+        speed=SPEED,
+        script=[Say(2103, "farm lost", at="+10")],
+    )
+    ledger = Ledger()
+    world = compose_world(options, ledger)
+    done = asyncio.Event()
+    world.clock.call_later(20, done.set)
+    async with asyncio.timeout(PATIENCE_S):
+        await done.wait()
+    (said,) = [record for record in ledger.records if record["event"] == "notice"]
+    assert said["text"] == "farm lost"
+    assert str(said["at"]) > "2026-02-19T17:00:09"
+
+
 def test_a_taken_port_is_said_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     async def hold() -> int:
         async with gateway() as port:
@@ -147,6 +166,10 @@ def test_a_taken_port_is_said_in_one_line(capsys: pytest.CaptureFixture[str]) ->
         (["--time", "2026-02-19T15:30:00"], "has no zone"),
         (["--time", "2026-02-19T15:30:00Z", "--listen", "4002"], "is not HOST:PORT"),
         (["--time", "2026-02-19T15:30:00Z", "--speed", "0"], "no positive number"),
+        (
+            ["--time", "2026-02-19T15:30:00Z", "--scenario", "nowhere.toml"],
+            "nowhere.toml cannot be read",
+        ),
         ([], "--time"),
     ],
 )

@@ -10,6 +10,7 @@ import ib_async
 import pytest
 
 from daemon.fakegateway.api import Handle, Listener
+from daemon.fakegateway.door import Door
 from daemon.fakegateway.frames import frame
 from daemon.fakegateway.session import GatewayProtocol
 from daemon.fakegateway.values import (
@@ -116,6 +117,9 @@ class StubWorld:
     def __init__(self, **settings: object) -> None:
         self.settings = GatewaySettings(**settings)  # type: ignore[arg-type]
         self.clock = StubClock()
+        self.door = Door()
+        self.greeting: Refusal | None = None
+        self.link_up = True
         self.listeners: dict[int, Listener] = {}
         self.cuts: dict[int, Callable[[], None] | None] = {}
         self.told: list[tuple[object, ...]] = []

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from daemon.fakegateway.ledger import to_line
+from daemon.fakegateway.restart import RestartTerms
 from daemon.fakegateway.values import (
     Broadcast,
     Commissioned,
@@ -623,7 +624,11 @@ def test_the_reference_lists_every_event_with_its_fields_in_order(stage):
     s.place(900, "BUY 2 LMT 1", transmit=False)
     s.world.cancel(7, 900)
     s.run_for(1)
-    s.world.broadcast(Refusal(1100, "lost"))
+    s.world.broadcast(Refusal(2103, "broken"))
     s.world.drop(7)
+    s.world.lose_link()
+    s.world.restore_link(data_lost=False)
+    s.place(901, "BUY 1 LMT 1", transmit=False)
+    s.world.restart(RestartTerms())
     written = {r["event"]: [*r][2:] for r in s.ledger.records}
     assert written == reference()

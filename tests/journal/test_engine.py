@@ -17,6 +17,7 @@ from daemon.journal.engine import open_engine
         ("foreign_keys", 1),
         ("busy_timeout", 5000),
         ("trusted_schema", 0),
+        ("wal_autocheckpoint", 256),
     ],
 )
 def test_every_connection_is_durable_and_strict(

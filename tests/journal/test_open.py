@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from alembic.script import ScriptDirectory
 
-from daemon.errors import JournalError
+from daemon.errors import JournalDamaged, JournalError
 from daemon.journal.migrate import migrate, migrations
 from daemon.journal.open import open_journal
 from daemon.journal.schema import HEAD
@@ -73,7 +73,12 @@ def test_a_new_journal_is_private(path: Path) -> None:
         journal.start_run("submit", DAY, NOW, NOW)
         assert journal.path == path
         assert mode(path.parent) == 0o700
-        assert [mode(file) for file in sorted(path.parent.iterdir())] == [0o600] * 3
+        assert {file.name: mode(file) for file in path.parent.iterdir()} == {
+            "journal.reserve": 0o600,
+            "journal.sqlite": 0o600,
+            "journal.sqlite-shm": 0o600,
+            "journal.sqlite-wal": 0o600,
+        }
 
 
 def test_a_journal_that_others_could_read_is_closed_to_them(path: Path) -> None:
@@ -129,7 +134,7 @@ def test_a_failed_migration_leaves_the_file_as_it_was(path: Path) -> None:
 def test_a_newer_journal_is_refused_by_its_version(path: Path) -> None:
     open_journal(path, now=NOW).close()
     execute(path, "UPDATE alembic_version SET version_num = '0999'")
-    with pytest.raises(JournalError, match="has schema 0999, this ibkrd knows 0001"):
+    with pytest.raises(JournalError, match="has schema 0999, this ibkrd knows 0002"):
         open_journal(path, now=NOW)
 
 
@@ -144,34 +149,20 @@ def test_a_foreign_database_is_refused(path: Path) -> None:
 def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
     path.parent.mkdir(mode=0o700)
     path.write_bytes(b"BLCO,BUY,LIMIT,17.20\n" * 100)
-    with pytest.raises(JournalError, match=r"is damaged \(file is not a database\)"):
+    with pytest.raises(JournalDamaged, match=r"damaged \(file is not a database\)"):
         open_journal(path, now=NOW)
     assert path.read_bytes() == b"BLCO,BUY,LIMIT,17.20\n" * 100
 
 
-def test_a_damaged_journal_is_refused(path: Path) -> None:
+def test_a_new_journal_appears_whole_or_not_at_all(path: Path) -> None:
+    """A start that was killed leaves no file that a later one takes for a journal."""
+    path.parent.mkdir(mode=0o700)
+    half = path.with_name("journal.sqlite.new")
+    execute(half, "CREATE TABLE runs (half TEXT)")
+    half.with_name("journal.sqlite.new-wal").write_bytes(b"left by a kill")
     with open_journal(path, now=NOW) as journal:
-        for number in range(200):
-            journal.put_value(f"day {number}", "x" * 500, NOW)
-    pages = bytearray(path.read_bytes())
-    half = len(pages) // 2
-    pages[half : half + 8192] = b"\xff" * 8192
-    path.write_bytes(pages)
-    with pytest.raises(JournalError, match=r"journal\.sqlite is damaged \(.*restore"):
-        open_journal(path, now=NOW)
-
-
-def test_a_journal_whose_rows_break_its_laws_is_refused(path: Path) -> None:
-    open_journal(path, now=NOW).close()
-    execute(
-        path,
-        "PRAGMA ignore_check_constraints = ON",
-        "INSERT INTO messages VALUES (1, '2026-02-19', 'whisper', 'flat', '')",
-    )
-    with pytest.raises(
-        JournalError, match=r"is damaged \(CHECK constraint failed in messages\)"
-    ):
-        open_journal(path, now=NOW)
+        assert journal.start_run("submit", DAY, NOW, NOW) == "2026-02-19/submit/1"
+    assert list(path.parent.glob("*.new*")) == []
 
 
 def test_the_daemon_never_loads_alembic(path: Path) -> None:

@@ -37,6 +37,7 @@ from daemon.core.model import (
     Side,
     WorkingOrder,
 )
+from daemon.core.outbox import Ending, Recorded, Waiting
 from daemon.errors import AlreadyClaimed, InvariantViolated, JournalError
 from daemon.journal.engine import open_engine
 from daemon.journal.open import open_journal
@@ -385,7 +386,15 @@ def test_a_state_without_an_intent_is_refused(journal: SqlJournal) -> None:
 
 @pytest.mark.parametrize(
     "table",
-    ["claims", "intents", "order_states", "events", "executions", "messages"],
+    [
+        "claims",
+        "intents",
+        "order_states",
+        "events",
+        "executions",
+        "messages",
+        "deliveries",
+    ],
 )
 @pytest.mark.parametrize("verb", ["UPDATE {} SET rowid = rowid", "DELETE FROM {}"])
 def test_what_is_written_stays_written(
@@ -397,6 +406,7 @@ def test_what_is_written_stays_written(
     journal.record_event(Notice(11, 399, "Warning"), NOW)
     journal.record_event(fill("0000e0d5.01"), NOW)
     journal.record_message(Message(Severity.INFO, "flat", ""), NOW)
+    journal.end_wait(1, Ending.DELIVERED, NOW)
     with (
         closing(sqlite3.connect(journal.path)) as connection,
         pytest.raises(sqlite3.IntegrityError, match=f"{table} is append-only"),
@@ -643,9 +653,9 @@ def test_messages_are_numbered_and_accepted_once_a_channel(
 ) -> None:
     first = journal.record_message(Message(Severity.INFO, "flat", ""), NOW)
     second = journal.record_message(Message(Severity.ALARM, "EVRG 235", "sell"), NOW)
-    journal.record_accepted(second, "telegram", LATER)
-    journal.record_accepted(second, "telegram", LATER)
-    assert (first, second) == (1, 2)
+    journal.record_accepted(second.number, "telegram", LATER)
+    journal.record_accepted(second.number, "telegram", LATER)
+    assert (first, second) == (Recorded(1), Recorded(2))
     assert query(journal, "SELECT * FROM acceptances") == [
         (2, "telegram", "2026-02-19T14:35:05.000000+00:00")
     ]
@@ -653,6 +663,44 @@ def test_messages_are_numbered_and_accepted_once_a_channel(
         ("info", "flat", ""),
         ("alarm", "EVRG 235", "sell"),
     ]
+
+
+def test_of_messages_with_one_key_only_the_first_is_kept(journal: SqlJournal) -> None:
+    lost = Message(Severity.ALARM, "No session", "since 14:35", key="outage/1")
+    again = Message(Severity.ALARM, "No session", "after a restart", key="outage/1")
+    assert journal.record_message(lost, NOW) == Recorded(1, new=True)
+    assert journal.record_message(again, LATER) == Recorded(1, new=False)
+    assert [each.message for each in journal.undelivered()] == [lost]
+
+
+def test_messages_without_a_key_are_all_kept(journal: SqlJournal) -> None:
+    flat = Message(Severity.INFO, "flat", "")
+    assert journal.record_message(flat, NOW) == Recorded(1)
+    assert journal.record_message(flat, NOW) == Recorded(2)
+
+
+def test_a_message_is_undelivered_until_its_wait_ends(journal: SqlJournal) -> None:
+    told = Message(Severity.ALARM, "EVRG 235", "sell", key="flat/EVRG")
+    for number in range(4):
+        journal.record_message(replace(told, key=f"flat/{number}"), NOW)
+    journal.record_accepted(1, "log", LATER)
+    journal.end_wait(2, Ending.DELIVERED, LATER)
+    journal.end_wait(3, Ending.ABANDONED, LATER, "older than 7 days")
+    assert journal.undelivered() == (
+        Waiting(1, replace(told, key="flat/0"), NOW),
+        Waiting(4, replace(told, key="flat/3"), NOW),
+    )
+    assert query(journal, "SELECT * FROM deliveries") == [
+        (2, "2026-02-19T14:35:05.000000+00:00", "delivered", ""),
+        (3, "2026-02-19T14:35:05.000000+00:00", "abandoned", "older than 7 days"),
+    ]
+
+
+def test_the_first_ending_of_a_wait_stays(journal: SqlJournal) -> None:
+    journal.record_message(Message(Severity.INFO, "flat", ""), NOW)
+    journal.end_wait(1, Ending.DELIVERED, NOW)
+    journal.end_wait(1, Ending.ABANDONED, LATER, "older than 7 days")
+    assert query(journal, "SELECT ending FROM deliveries") == [("delivered",)]
 
 
 # The file

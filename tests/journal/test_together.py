@@ -3,12 +3,13 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from daemon.core.model import (
     Account,
@@ -23,6 +24,7 @@ from daemon.core.model import (
     Side,
 )
 from daemon.errors import InvariantViolated, JournalError
+from daemon.journal.engine import open_engine
 from daemon.journal.open import open_journal
 from daemon.journal.store import SqlJournal
 
@@ -71,11 +73,16 @@ def fail_after_a_block(journal: SqlJournal) -> None:
     raise LookupError
 
 
-def commits(journal: SqlJournal, seen: list[str]) -> None:
-    raw = journal._connection.connection.dbapi_connection  # noqa: SLF001 # to count
-    raw.set_trace_callback(
-        lambda text: seen.append(text) if text in {"COMMIT", "ROLLBACK"} else None
-    )
+@contextmanager
+def counted(journal: SqlJournal) -> Iterator[tuple[SqlJournal, list[str]]]:
+    """Open the file again, and note how each transaction ends."""
+    journal.close()
+    seen: list[str] = []
+    engine = open_engine(journal.path)
+    event.listen(engine, "commit", lambda _: seen.append("COMMIT"))
+    event.listen(engine, "rollback", lambda _: seen.append("ROLLBACK"))
+    with SqlJournal(engine, journal.path) as opened:
+        yield opened, seen
 
 
 def test_what_is_written_together_is_seen_together(journal: SqlJournal) -> None:
@@ -88,21 +95,19 @@ def test_what_is_written_together_is_seen_together(journal: SqlJournal) -> None:
 
 
 def test_together_is_one_commit(journal: SqlJournal) -> None:
-    seen: list[str] = []
-    commits(journal, seen)
-    with journal.together():
-        for _ in range(10):
-            say(journal, "one")
-            journal.highest_order_id()
-    assert seen == ["COMMIT"]
+    with counted(journal) as (opened, seen):
+        with opened.together():
+            for _ in range(10):
+                say(opened, "one")
+                opened.highest_order_id()
+        assert seen == ["COMMIT"]
 
 
 def test_each_call_by_itself_is_a_commit(journal: SqlJournal) -> None:
-    seen: list[str] = []
-    commits(journal, seen)
-    say(journal, "one")
-    say(journal, "two")
-    assert seen == ["COMMIT", "COMMIT"]
+    with counted(journal) as (opened, seen):
+        say(opened, "one")
+        say(opened, "two")
+        assert seen == ["COMMIT", "COMMIT"]
 
 
 def test_an_error_takes_back_everything_of_the_block(journal: SqlJournal) -> None:

@@ -58,7 +58,7 @@ def notifier(journal: SqlJournal, *channels: Channel) -> OutboxNotifier:
 
 
 AT = "2026-05-11T14:20:00.000000+00:00"
-JOURNALED = (1, AT, "alarm", "not flat: EVRG 235", "sell 235 EVRG by hand")
+JOURNALED = (1, AT, "alarm", "not flat: EVRG 235", "sell 235 EVRG by hand", "")
 
 
 async def test_every_channel_is_told_and_its_acceptance_journaled(
@@ -70,6 +70,7 @@ async def test_every_channel_is_told_and_its_acceptance_journaled(
     assert first.told == second.told == [ALARM]
     assert rows(journal, "messages") == [JOURNALED]
     assert rows(journal, "acceptances") == [(1, "first", AT), (1, "second", AT)]
+    assert rows(journal, "deliveries") == [(1, AT, "delivered", "")]
 
 
 async def test_a_failing_channel_is_visible_and_the_next_is_tried(
@@ -114,6 +115,7 @@ async def test_the_log_alone_reaches_nobody_where_a_telephone_should(
     broken = Telephone("telegram", refuses=True)
     assert not await notifier(journal, LogChannel(), broken).tell(ALARM)
     assert rows(journal, "acceptances") == [(1, "log", AT)]
+    assert rows(journal, "deliveries") == []
 
 
 async def test_the_log_is_enough_where_it_is_all_there_is(journal: SqlJournal) -> None:

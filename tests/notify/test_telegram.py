@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,7 +14,13 @@ from aiohttp import web
 
 from daemon.core.model import Message, Severity
 from daemon.errors import NotifyError
-from daemon.notify.channels import TelegramChannel, parts, refusal, telegram_text
+from daemon.notify.channels import (
+    Refusal,
+    TelegramChannel,
+    parts,
+    refusal,
+    telegram_text,
+)
 
 TOKEN = "110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"
 FLAT = Message(Severity.INFO, "flat", "BLCO 181, LH 15, MRNA 55, NOV 196 closed")
@@ -183,15 +190,74 @@ def test_text_is_cut_at_line_ends_below_the_limit(
 @pytest.mark.parametrize(
     ("status", "body", "cause"),
     [
-        (200, b'{"ok": true, "result": {}}', None),
         (200, b'{"ok": false}', "status 200, no description"),
         (200, b'{"ok": "true"}', "status 200, no description"),
         (502, b"<html>Bad Gateway</html>", "status 502, an answer that is not JSON"),
         (200, b"\xff\xfe\xff", "status 200, an answer that is not JSON"),
         (200, b"[]", "status 200, an answer that is not an object"),
+        (500, b'{"description": "Internal"}', "status 500, Internal"),
     ],
 )
 def test_only_an_explicit_yes_is_an_acceptance(
-    status: int, body: bytes, cause: str | None
+    status: int, body: bytes, cause: str
 ) -> None:
-    assert refusal(status, body) == cause
+    assert refusal(200, b'{"ok": true, "result": {}}') is None
+    assert refusal(status, body) == Refusal(cause)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "rest_s"),
+    [
+        ('{"retry_after": 13}', 13.0),
+        ('{"retry_after": 90000}', 3600.0),
+        ('{"retry_after": -5}', 0.0),
+        ('{"retry_after": NaN}', 0.0),
+        ('{"retry_after": "soon"}', 0.0),
+        ("{}", 0.0),
+        ("null", 0.0),
+    ],
+)
+def test_telegram_is_left_alone_for_as_long_as_it_asks(
+    parameters: str, rest_s: float
+) -> None:
+    body = f'{{"ok": false, "description": "slow", "parameters": {parameters}}}'
+    answer = refusal(429, body.encode())
+    assert answer == Refusal("status 429, slow", retry_after_s=rest_s)
+
+
+CHAT = "correct notify.telegram_chat_id, and let the chat write to the bot first"
+BOT = "the bot's token is not valid: correct notify.telegram_token_file"
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "remedy"),
+    [
+        (400, "Bad Request: chat not found", CHAT),
+        (400, "Bad Request: group chat was upgraded to a supergroup chat", CHAT),
+        (403, "Forbidden: bot was blocked by the user", CHAT),
+        (401, "Unauthorized", BOT),
+        (404, "Not Found", BOT),
+    ],
+)
+def test_what_no_retry_can_mend_says_what_a_person_must_correct(
+    status: int, said: str, remedy: str
+) -> None:
+    answer = refusal(status, json.dumps({"ok": False, "description": said}).encode())
+    assert answer == Refusal(f"status {status}, {said}; {remedy}", hopeless=True)
+
+
+def test_a_refused_text_is_the_messages_own_fault() -> None:
+    answer = refusal(400, b'{"ok": false, "description": "message text is empty"}')
+    assert answer == Refusal("status 400, message text is empty", of_message=True)
+
+
+async def test_a_failure_carries_what_telegram_asked_for() -> None:
+    async def slow_down(_body: dict[str, Any]) -> web.StreamResponse:
+        answer = {"ok": False, "description": "slow", "parameters": {"retry_after": 7}}
+        return web.json_response(answer, status=429)
+
+    async with telegram(slow_down) as (channel, _):
+        with pytest.raises(NotifyError) as raised:
+            await channel.send(FLAT)
+    assert raised.value.retry_after_s == 7.0
+    assert not raised.value.hopeless

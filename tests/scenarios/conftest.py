@@ -152,6 +152,20 @@ class Hands:
             ),
         )
 
+    def as_script(self, order_id: int, symbol: str, **terms: Any) -> None:
+        """Buy one share as a script does that has taken our client id."""
+        self.gateway.place(
+            DAEMON,
+            OrderTicket(
+                order_id=order_id,
+                contract=Contract(symbol=symbol),
+                action="BUY",
+                quantity=Decimal(1),
+                account=ACCOUNT,
+                **{"order_type": "MKT", "tif": "DAY", **terms},
+            ),
+        )
+
     def write_plan(self, name: str, text: str) -> None:
         (self.stage.config.paths.plans / name).write_text(text, encoding="utf-8")
 
@@ -272,7 +286,16 @@ class Played:
     @property
     def problems(self) -> list[str]:
         """What no day may leave: broken laws, doubles, crashes, unended jobs."""
-        twice = [ref for ref, count in Counter(self.placed).items() if count > 1]
+        missed = Counter(r["order_id"] for r in self.records("order_error", code=10006))
+        ids = Counter(r["order_id"] for r in self.records("placed", client_id=DAEMON))
+        twice = [
+            record["order_ref"]
+            for record in self.records("placed", client_id=DAEMON)
+            if ids[record["order_id"]] > 1 + missed[record["order_id"]]
+        ]
+        refs = {(r["order_ref"], r["order_id"]) for r in self.records("placed")}
+        counted = Counter(ref for ref, _ in refs if ref.startswith("ibkrd:"))
+        twice += [ref for ref, count in counted.items() if count > 1]
         return [
             *map(str, self.verdict.violations),
             *(f"placed twice: {ref}" for ref in twice),

@@ -157,18 +157,26 @@ def test_a_cut_in_the_batch_doubles_nothing_and_loses_no_row(
 
     day = play_day(BLCO, LH, deeds=deeds)
     assert day.problems == []
-    assert sorted(day.rows) == ["BLCO", "LH"]
-    assert day.report["rows"]["total"] == 2
+    assert day.rows == {"BLCO": "submitted", "LH": "submitted"}
+    assert entries_at_work(day) == ["BLCO:A", "BLCO:B", "LH:A", "LH:B"]
     cut = f"09:35:{moment}"
     sent_whole = [time for time in whole.times("placed") if time < cut]
     assert [time for time in day.times("placed") if time < cut] == sent_whole
     half_sent = len(sent_whole) % 3 != 0
     if half_sent:
-        assert day.messages("unknown")[0].severity == "alarm"
-        assert "BLCO: unknown: no answer for" in day.messages("Submit 2026")[0].body
-        # The report says what the evidence of the day made of it.
-        assert "never reached the broker" in day.reason("BLCO")
+        assert day.messages("order(s) of unknown fate")[0].severity == "alarm"
+        assert "never was at work" in day.messages("are resolved")[0].body
+        assert [ref for ref in day.placed if ref.endswith(":EN:2")]
+        assert "sent again" in day.reason("BLCO") + day.reason("LH")
     assert day.flat
+
+
+def entries_at_work(day):
+    """The brackets whose entry came to work at the broker, each time that one did."""
+    ids = {r["perm_id"]: r["order_ref"] for r in day.records("placed")}
+    released = [ids[r["perm_id"]] for r in day.records("released")]
+    words = [ref.split(":") for ref in released]
+    return sorted(f"{word[2]}:{word[3]}" for word in words if word[4] == "EN")
 
 
 def test_an_order_without_an_acknowledgement_is_unknown_at_its_deadline(play_day):
@@ -183,14 +191,33 @@ def test_an_order_without_an_acknowledgement_is_unknown_at_its_deadline(play_day
     day = play_day(BLCO, LH, deeds=deeds)
     assert day.flat
     assert day.problems == []
-    assert day.rows == {"BLCO": "submitted", "LH": "refused"}
-    assert "B EN never reached the broker (10147)" in day.reason("LH")
     unknown = day.sql(
         "SELECT min(at) FROM order_states WHERE state = 'unknown' GROUP BY order_ref"
     )
     assert len(unknown) == 12
     assert {at[11:16] for (at,) in unknown} == {"14:35"}
-    (told,) = day.messages("Submit 2026-02-19")
+    (told, *_) = day.messages("order(s) of unknown fate")
     assert told.severity == "alarm"
     assert told.at.strftime("%H:%M") == "09:35"
-    assert "LH: unknown: no answer for A EN, A TP, A SL, B EN, B TP, B SL" in told.body
+    assert told.body.count("LH:") == 6
+    # What the gateway had never taken goes out once it is proven that it had not.
+    assert day.rows == {"BLCO": "submitted", "LH": "submitted"}
+    assert entries_at_work(day) == ["BLCO:A", "BLCO:B", "LH:A", "LH:B"]
+    assert min(day.times("placed", order_ref="ibkrd:20260219:LH:A:EN:2")) > "09:40"
+
+
+def test_what_is_proven_absent_behind_the_window_is_not_sent_again(play_day):
+    """I8: an intent that has expired is never sent, also not as a new attempt."""
+
+    async def deeds(hands):
+        await hands.until("09:35:02.230")
+        hands.connection.cut()
+        await hands.until("10:05")
+        hands.gateway.drop(10)
+
+    day = play_day(BLCO, LH, deeds=deeds)
+    assert day.flat
+    assert day.problems == []
+    assert day.rows == {"BLCO": "submitted", "LH": "refused"}
+    assert "B EN never reached the broker (10147)" in day.reason("LH")
+    assert not [ref for ref in day.placed if ref.endswith(":2")]

@@ -157,9 +157,9 @@ def test_a_broker_lost_at_noon_is_told_once_and_its_return_once(play_day):
 def test_nothing_is_sent_while_the_broker_is_away(play_day):
     async def deeds(hands):
         await hands.until("09:34:50")
-        hands.say(1100, LOST_1100)
+        hands.gateway.lose_link()
         await hands.until("09:41")
-        hands.say(1101, "Connectivity restored - data lost.")
+        hands.gateway.restore_link(data_lost=True)
 
     day = play_day(BLCO, LH, deeds=deeds)
     assert day.flat

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -70,3 +71,11 @@ def test_each_cause_is_told_by_its_own_line(number, kind, told):
 def test_what_is_not_about_the_address_is_left_as_it_is(number):
     failure = OSError(number, os.strerror(number))
     assert address_refusal(failure, "127.0.0.1", 80) is None
+
+
+async def test_a_wrong_scenario_is_a_configuration_error_with_its_place(tmp_path):
+    scenario = tmp_path / "evening.toml"
+    scenario.write_text('[[fault]]\nkind = "Boom"')
+    asked = replace(request("127.0.0.1", 0), scenario=scenario)
+    with pytest.raises(ConfigError, match=r"evening.toml: fault 1: kind = 'Boom'"):
+        await run_house(asked, TableCalendar(shipped_table()), pytest.fail)

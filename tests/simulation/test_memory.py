@@ -4,6 +4,7 @@ import asyncio
 import errno
 import socket
 import struct
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -405,6 +406,34 @@ async def test_bytes_on_a_line_that_is_cut_under_way_wait_too() -> None:
 
 
 # --- ending -------------------------------------------------------------------------
+
+
+async def test_what_taps_a_line_decides_what_leaves_it() -> None:
+    client, server, line = await pair()
+
+    def tap(data: bytes, put: Callable[[bytes], None]) -> None:
+        put(data.replace(b"stop", b""))
+
+    line.client.tap = tap
+    client.transport.write(b"go")
+    client.transport.write(b"stop")
+    client.transport.write(b"on stop")
+    await settle()
+    assert server.data == b"goon "
+
+
+async def test_what_a_tap_lets_out_after_the_end_is_lost() -> None:
+    client, server, line = await pair()
+
+    def tap(data: bytes, put: Callable[[bytes], None]) -> None:
+        put(data)
+        client.transport.abort()
+        put(b"late")
+
+    line.client.tap = tap
+    client.transport.write(b"last")
+    await settle()
+    assert server.data == b"last"
 
 
 async def test_close_sends_what_is_written_and_then_ends() -> None:

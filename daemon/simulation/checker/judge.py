@@ -30,6 +30,7 @@ from daemon.simulation.checker.values import (
 
 IDLE_LIMIT = timedelta(seconds=60)
 """An exit may outlive its position by this."""
+MISSED_PARENT = 10006
 FREEZE = timedelta(minutes=10)
 """No MOC is cancelled from close minus this on (NYSE Rule 7.35(a)(8))."""
 
@@ -79,6 +80,8 @@ class _Judge:
         self._agenda: list[tuple[datetime, date]] = []
         self._flatness = Flatness(terms, self._books)
         self._crossings = Crossings(terms, self._books)
+        self._missed_parent: set[tuple[int, int]] = set()
+        """Client and order id of children refused with 10006: they may come again."""
         self._own_orders = 0
 
     def hear(self, record: Record) -> None:
@@ -89,6 +92,9 @@ class _Judge:
         concerned = self._books.apply(number, record)
         if record.event in {"placed", "modified"}:
             self._judge_sent(concerned[0], record)
+        if record.event == "order_error" and record.whole("code") == MISSED_PARENT:
+            named = record.whole("client_id"), record.whole("order_id")
+            self._missed_parent.add(named)
         if record.event == "session":
             self._plan(self._books.sessions[record.day("date")], record.at)
         self._flatness.hear(number, record.at, concerned)
@@ -156,8 +162,10 @@ class _Judge:
         if intent.created_at > record.at + self._terms.grace:
             when = intent.created_at.isoformat()
             self._accuse("I2", record.at, f"{order}: its intent came only at {when}")
+        again = (order.client_id, order.order_id) in self._missed_parent
         for name, sent, meant in compared(order, record, intent, said.intents):
-            if sent != meant:
+            # The family of a child that comes again is released already.
+            if sent != meant and not (again and name == "transmit"):
                 text = f"{order}: {name} is {sent} on the wire, {meant} in the intent"
                 self._accuse("I2", record.at, text)
 
