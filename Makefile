@@ -14,11 +14,12 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-input
 
 # A target whose recipe fails half-way must not look made.
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint schedule test-oracles mutants bench kill-points docs lock clean
+.PHONY: help demo test test-slow lint schedule test-oracles mutants bench kill-points docs lock clean
 
 help:
 	@echo 'make demo          the whole trading day on the embedded gateway'
 	@echo 'make test          linter, types, import contracts and tests'
+	@echo 'make test-slow     the tests of real processes, kills and long days'
 	@echo 'make lint          the same without the tests'
 	@echo 'make schedule      the jobs of the coming days in both zones'
 	@echo 'make test-oracles  the official API clients against the fake gateway'
@@ -36,10 +37,13 @@ schedule: $(VENV)/run.stamp
 	@$(BIN)/ibkrd schedule $(ARGS)
 
 test: lint
-	@echo 'not run here: tests/oracles, which need the official clients: make test-oracles'
-	$(BIN)/pytest -n 4
-	@echo 'not run here: tests/oracles, because the official API clients own one import name'
-	@echo 'and live in environments of their own: make test-oracles'
+	$(BIN)/pytest -n 4 -m 'not slow'
+	@echo 'not run here, to stay under two minutes: real processes, kills and long days: make test-slow;'
+	@echo 'the steps at which the daemon is killed: make kill-points; planted faults: make mutants;'
+	@echo 'and the official API clients, which own one import name and need environments: make test-oracles'
+
+test-slow: $(VENV)/dev.stamp
+	$(BIN)/pytest -n 4 -m slow
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check $(SOURCES)

@@ -19,7 +19,7 @@ from daemon.core.model import (
     Session,
     Snapshot,
 )
-from daemon.core.reconcile import Unbooked
+from daemon.core.reconcile import Finding
 from daemon.errors import InvariantViolated
 from daemon.orderbook import OrderBook
 from daemon.ports import Broker, Clock, Journal, RunId
@@ -133,13 +133,13 @@ class OrderDesk:
 
     async def reconcile(self) -> Snapshot:
         """Sync with the broker and journal what it says of our orders."""
-        snapshot = await self._broker.sync()
-        self._book.adopt(snapshot, self._today(), fresh=False)
+        snapshot, _ = await self.compare(None)
         return snapshot
 
-    async def compare(self, booked: Mapping[ConId, Decimal]) -> tuple[Unbooked, ...]:
-        """Sync, and return the positions that differ from the shares *booked*."""
+    async def compare(
+        self, booked: Mapping[ConId, Decimal] | None
+    ) -> tuple[Snapshot, tuple[Finding, ...]]:
+        """Do the same; return all findings, those about the shares *booked* as well."""
         snapshot = await self._broker.sync()
         today = self._today()
-        found = self._book.adopt(snapshot, today, fresh=False, booked=booked)
-        return tuple(one for one in found if isinstance(one, Unbooked))
+        return snapshot, self._book.adopt(snapshot, today, fresh=False, booked=booked)

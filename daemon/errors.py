@@ -91,7 +91,7 @@ class JournalError(IbkrdError):
 
 
 class JournalDamaged(JournalError):
-    """The journal's file is not what was written: it is set aside at the next start."""
+    """The journal's file is not what was written: it is set aside as we end."""
 
 
 class EntriesBarred(JournalError):

@@ -30,8 +30,8 @@ class JournalKeeper:
         """See to every report.
 
         Raises:
-            JournalDamaged: the journal is not to be trusted: the next start sets it
-                aside, and closes what is open.
+            JournalDamaged: the journal is not to be trusted: it is set aside as the
+                daemon ends, and the next start closes what is open.
         """
         while True:
             await self._see_to(await self._reports.get(), notifier)

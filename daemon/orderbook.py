@@ -78,7 +78,7 @@ class OrderBook:
         self._by_id: dict[OrderId, OrderRef] = {}
         self._by_perm: dict[PermId, OrderRef] = {}
         self._awaited: list[frozenset[OrderRef]] = []
-        self._silent: Mapping[OrderRef, datetime] = {}
+        self._silent: Mapping[OrderRef, float] = {}
         """Since when the broker's complete answers do not speak of an order."""
         self._expected: dict[OrderRef, datetime] = {}
         """Until when the job that sent an order tells of it, not we."""
@@ -199,7 +199,7 @@ class OrderBook:
         known = Known(records, session, self._client_id, self._silent, booked)
         findings = reconcile(known, snapshot)
         self._silent = {
-            found.record.order_ref: found.since
+            found.record.order_ref: found.since_s
             for found in findings
             if isinstance(found, Unknown)
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
 
@@ -19,7 +19,7 @@ from daemon.core.model import (
     Session,
     Snapshot,
 )
-from daemon.core.reconcile import Unbooked, to_discard
+from daemon.core.reconcile import Finding, Unbooked, to_discard
 from daemon.desk import OrderDesk
 from daemon.errors import ConnectionLost, RequestRefused
 from daemon.orderbook import OrderBook
@@ -92,25 +92,9 @@ class Resolver:
                 await self._book.changed()
         except TimeoutError:
             self._book.name_the_overdue()
-            await self._compare()
-
-    async def _compare(self) -> None:
-        """Say where positions and books differ; a young execution may be missing."""
-        if not self._uncompared or not self._broker.connected:
-            return
-        booked = self._booked()
-        if booked is None:
-            return
-        try:
-            found = frozenset(await self._desk.compare(booked))
-        except (ConnectionLost, RequestRefused) as exc:
-            log.info("books.uncompared", cause=str(exc))
-            return
-        self._uncompared = False
-        if news := sorted(found - self._differing, key=lambda one: one.symbol):
-            log.warning("books.differ", symbols=[one.symbol for one in news])
-            self._tell(order_messages.unbooked(news))
-        self._differing = found
+            waits = self._uncompared and self._broker.connected
+            if waits and self._booked() is not None:
+                await self._look(settled=True)
 
     async def _resolve(self, wanted: set[OrderRef]) -> None:
         """Ask again and again, less and less often, until nothing is unknown."""
@@ -122,12 +106,7 @@ class Resolver:
             await self._pause(PAUSES_S[min(looks, len(PAUSES_S) - 1)], wanted)
             looks += 1
             await self._broker.wait_ready()
-            try:
-                await self._look()
-            except (ConnectionLost, RequestRefused) as exc:
-                log.info("orders.unresolved", cause=str(exc))
-            if looks > 1:  # by now positions have caught up
-                await self._compare()
+            await self._look(settled=looks > 1)
         self._say_resolved(wanted)
 
     async def _pause(self, seconds: float, known: set[OrderRef]) -> None:
@@ -137,12 +116,30 @@ class Resolver:
                 while {record.order_ref for record in self._book.unknown()} <= known:
                     await self._book.changed()
 
-    async def _look(self) -> None:
-        """Sync; ask the gateway by order id for what its answers do not speak of."""
-        snapshot = await self._desk.reconcile()
-        if asked := await self._discard(snapshot):
-            refs = [record.order_ref for record in asked]
-            await self._desk.wait(refs, cancel_answered, ANSWERS_S)
+    async def _look(self, *, settled: bool) -> None:
+        """Sync; ask the gateway by order id for what its answers do not speak of.
+
+        Once positions have *settled*, they are compared with the books.
+        """
+        booked = self._booked() if settled and self._uncompared else None
+        try:
+            snapshot, found = await self._desk.compare(booked)
+            if booked is not None:
+                self._say_unbooked(found)
+            if asked := await self._discard(snapshot):
+                refs = [record.order_ref for record in asked]
+                await self._desk.wait(refs, cancel_answered, ANSWERS_S)
+        except (ConnectionLost, RequestRefused) as exc:
+            log.info("orders.unresolved", cause=str(exc))
+
+    def _say_unbooked(self, findings: Iterable[Finding]) -> None:
+        """Say where positions and books differ, each difference once."""
+        self._uncompared = False
+        found = frozenset(one for one in findings if isinstance(one, Unbooked))
+        if news := sorted(found - self._differing, key=lambda one: one.symbol):
+            log.warning("books.differ", symbols=[one.symbol for one in news])
+            self._tell(order_messages.unbooked(news))
+        self._differing = found
 
     async def _discard(self, snapshot: Snapshot) -> Sequence[OrderRecord]:
         session = self._today()

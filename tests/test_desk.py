@@ -69,7 +69,7 @@ class Wire:
     on_disk: list[list[str]] = field(default_factory=list)
     cancelled: list[int] = field(default_factory=list)
     snapshot: Snapshot = field(
-        default_factory=lambda: Snapshot(NOW, (), (), (), (), ())
+        default_factory=lambda: Snapshot(NOW, 0.0, (), (), (), (), ())
     )
 
     async def ready_to_send(self) -> None:

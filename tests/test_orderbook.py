@@ -186,6 +186,7 @@ def completed(text: str, ref: str = EN, filled: int = 0) -> CompletedOrder:
 def snapshot(**parts) -> Snapshot:
     empty = Snapshot(
         at=NOW,
+        at_s=0.0,
         positions=(),
         open_orders=(),
         completed_orders=(),

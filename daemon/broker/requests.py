@@ -189,7 +189,7 @@ class Requests:
         The Master client hears of others' orders meanwhile: those are left out.
         """
         told = await self._open_orders(lambda ib: ib.reqOpenOrdersAsync())
-        return tuple(order for order in told if order.client_id == self.client_id)
+        return tuple(order for order in told if self._ours(order))
 
     async def all_open_orders(self) -> tuple[WorkingOrder, ...]:
         """Return the open orders of every client, fresh and complete."""
@@ -249,21 +249,21 @@ class Requests:
         everyone = await self.all_open_orders()
         completed = await self.completed_orders()
         fills, commissions = await self.executions()
-        mine = {(o.client_id, o.order_id) for o in own}
+        # What only the answer about everybody shows of ours is no silence of ours.
+        own = tuple({o.perm_id: o for o in (*everyone, *own) if self._ours(o)}.values())
         return Snapshot(
             at=self._clock.now(),
+            at_s=asyncio.get_running_loop().time(),
             positions=positions,
             open_orders=own,
             completed_orders=completed,
             fills=fills,
             commissions=commissions,
-            foreign_orders=tuple(
-                o
-                for o in everyone
-                if (o.client_id, o.order_id) not in mine
-                and o.client_id != self.client_id
-            ),
+            foreign_orders=tuple(o for o in everyone if not self._ours(o)),
         )
+
+    def _ours(self, order: WorkingOrder) -> bool:
+        return order.client_id == self.client_id
 
     async def follow_account(self) -> None:
         """Subscribe to the values of our account and wait for the first full set."""

@@ -25,7 +25,7 @@ from daemon.core.notices import Disposition, classify
 
 MISSING_PARENT, DUPLICATE_ID = 10006, 103
 AFTER_S = 0.05
-"""A parent is known after at most 50 ms (protocol notes, section 5.2)."""
+"""A parent is known after at most 50 ms (IBKR: pause at most 50 ms before a child)."""
 PATIENCE_S = 2.0
 """Without evidence that parent and stop live, the refusal stands after this."""
 _KEPT_S = 30.0

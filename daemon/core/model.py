@@ -246,6 +246,8 @@ class Snapshot:
     """One complete sync: every part was ended by its End message."""
 
     at: datetime
+    at_s: float
+    """Seconds on a clock that nobody sets: what lies between two answers."""
     positions: tuple[Position, ...]
     open_orders: tuple[WorkingOrder, ...]
     completed_orders: tuple[CompletedOrder, ...]

@@ -151,7 +151,7 @@ def alerts(since: datetime, outlook: Outlook, until: datetime) -> list[Alert]:
     """Return every alert of an outage since *since* that is due by *until*, in order.
 
     Within a planned window there is no alarm; an outage that outlasts it is one. A
-    missed weekly login is alarmed at the end of its window and again (domain.md 3.2).
+    missed weekly login is alarmed at the end of its window and again.
     """
     lost = _lost(since, outlook)
     found = [lost, *_of_logins(since, lost, outlook, until)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 
 from daemon.core import lifecycle, notices, refs
@@ -27,7 +27,7 @@ from daemon.core.model import (
     WorkingOrder,
 )
 
-ABSENCE = timedelta(seconds=10)
+ABSENCE_S = 10.0
 """Two complete answers this far apart, and silent of an order, prove its absence."""
 
 NEVER_PLACED = notices.NOT_FOUND | {103}
@@ -55,7 +55,8 @@ class Unknown:
     """Complete answers do not speak of the order, and nothing is proven yet."""
 
     record: OrderRecord
-    since: datetime
+    since_s: float
+    """When the silence began, as `Snapshot.at_s`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +101,8 @@ class Known:
     session: Session
     """Of today, or the last one before today."""
     client_id: int
-    silent: Mapping[OrderRef, datetime] = field(default_factory=dict)
-    """Since when complete answers have not spoken of an order."""
+    silent: Mapping[OrderRef, float] = field(default_factory=dict)
+    """Since when complete answers have not spoken of an order, as `Snapshot.at_s`."""
     booked: Mapping[ConId, Decimal] | None = None
     """Signed shares by contract that the executions make; None: not compared."""
 
@@ -111,7 +112,7 @@ def reconcile(known: Known, snapshot: Snapshot) -> tuple[Finding, ...]:
 
     An order that is over is in the findings only where the broker's word changes it.
     """
-    spoken = _spoken(known, snapshot)
+    spoken, foreign = _spoken(known, snapshot)
     found: list[Finding] = []
     for record in known.records:
         if evidence := spoken.get(record.order_ref):
@@ -119,33 +120,35 @@ def reconcile(known: Known, snapshot: Snapshot) -> tuple[Finding, ...]:
             changed = after != record
             found.append(Adopted(record, after) if changed else Confirmed(record))
         elif not record.state.terminal:
-            found.append(_unspoken(record, known, snapshot.at))
-    ours = {record.order_ref for record in known.records}
-    found += [
-        Foreign(order)
-        for order in (*snapshot.open_orders, *snapshot.foreign_orders)
-        if order.client_id != known.client_id or order.order_ref not in ours
-    ]
+            found.append(_unspoken(record, known, snapshot))
+    found += map(Foreign, foreign)
     return (*found, *_unbooked(known, snapshot))
 
 
-def _spoken(known: Known, snapshot: Snapshot) -> dict[OrderRef, list[Evidence]]:
-    """Return what the answers say, by the reference of the order that it is of."""
+def _spoken(
+    known: Known, snapshot: Snapshot
+) -> tuple[dict[OrderRef, list[Evidence]], list[WorkingOrder]]:
+    """Return what the answers say of each order of ours, and whose orders are none."""
     by_perm: dict[PermId, OrderRef] = {
         r.perm_id: r.order_ref for r in known.records if r.perm_id
     }
     by_id: dict[OrderId, OrderRef] = {r.order_id: r.order_ref for r in known.records}
+    ours = set(by_id.values())
     spoken: dict[OrderRef, list[Evidence]] = {}
+    foreign: list[WorkingOrder] = []
     told: tuple[Evidence, ...] = (
         *snapshot.open_orders,
+        *snapshot.foreign_orders,
         *snapshot.fills,
         *snapshot.completed_orders,
     )
     for event in told:
         ref = named_by(event, by_perm=by_perm, by_id=by_id, client_id=known.client_id)
-        if ref is not None:
+        if ref in ours:
             spoken.setdefault(ref, []).append(event)
-    return spoken
+        elif isinstance(event, WorkingOrder):
+            foreign.append(event)
+    return spoken, foreign
 
 
 def _unrevived(record: OrderRecord, evidence: Iterable[Evidence]) -> Iterable[Evidence]:
@@ -155,7 +158,7 @@ def _unrevived(record: OrderRecord, evidence: Iterable[Evidence]) -> Iterable[Ev
 
 
 def _unspoken(
-    record: OrderRecord, known: Known, at: datetime
+    record: OrderRecord, known: Known, snapshot: Snapshot
 ) -> Unknown | Missing | Expired:
     """Judge an order of which complete answers do not speak.
 
@@ -163,12 +166,14 @@ def _unspoken(
     executions and completed orders end at the gateway's midnight, which lies behind
     the close of every session.
     """
+    at = snapshot.at
     if record.session < known.session.date or at > known.session.close + _NIGHT:
         return Expired(record)
-    since = known.silent.get(record.order_ref, at)
-    unproven = record.state is not OrderState.UNKNOWN or at - since < ABSENCE
+    since_s = known.silent.get(record.order_ref, snapshot.at_s)
+    too_soon = snapshot.at_s - since_s < ABSENCE_S
+    unproven = record.state is not OrderState.UNKNOWN or too_soon
     if unproven or at > known.session.close or not _no_trace(record):
-        return Unknown(record, since)
+        return Unknown(record, since_s)
     return Missing(record)
 
 
@@ -252,11 +257,13 @@ def never_worked(record: OrderRecord) -> bool:
     """Return whether it is proven that the order never was at work at the broker.
 
     Only such an order may be sent again, as a new attempt: one that a person
-    cancelled in TWS has been at work.
+    cancelled in TWS has been at work. 202 "Order was discarded" (161 comes with it)
+    is said of what was never transmitted alone; its perm id was told to nobody.
     """
     if record.state is not OrderState.CANCELLED or record.filled:
         return False
-    return "was discarded" in record.text.lower() or _no_trace(record)
+    discarded = record.code == 202 and "was discarded" in record.text.lower()
+    return discarded or _no_trace(record)
 
 
 def attempts(

@@ -226,7 +226,10 @@ async def _tell_covered(ctx: JobContext, progress: Progress, done: Pass) -> None
     lines += [_left(ctx, position) for position in done.plan.ignored]
     lines += [note for note in done.plan.notes if note not in done.plan.shorts]
     subject = f"Close {ctx.session.date}: {_summary(ctx, progress)}"
-    await ctx.notifier.tell(Message(Severity.INFO, subject, "\n".join(lines)))
+    body = "\n".join(lines)
+    # A daemon that starts again finds the same and need not say it again.
+    key = f"close/{ctx.session.date}/{subject}/{body}"
+    await ctx.notifier.tell(Message(Severity.INFO, subject, body, key=key))
 
 
 def _summary(ctx: JobContext, progress: Progress) -> str:

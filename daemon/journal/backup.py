@@ -90,7 +90,7 @@ def _vacuum(journal: Path, part: Path) -> None:
         with closing(sqlite3.connect(journal)) as connection:
             connection.execute("VACUUM INTO ?", (str(part),))
         with closing(sqlite3.connect(part)) as connection:
-            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     except sqlite3.Error as exc:
         if is_damage(exc):
             raise JournalDamaged(f"{journal} is damaged ({exc})") from exc

@@ -141,7 +141,7 @@ def _checked_version(engine: Engine, path: Path) -> str:
         JournalError: it is no journal, or of a newer version.
     """
     with engine.connect() as connection:
-        found = connection.exec_driver_sql("PRAGMA quick_check").scalars().all()
+        found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
         if found != ["ok"]:
             raise JournalDamaged(f"{path} is damaged ({found[0]})")
         tables = connection.exec_driver_sql("SELECT name FROM sqlite_master")

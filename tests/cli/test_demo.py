@@ -102,6 +102,7 @@ def test_a_terminal_shows_the_day_and_how_far_it_is(tmp_path):
     assert "━" not in shown[shown.rindex("\x1b[?25h") :]
 
 
+@pytest.mark.slow
 def test_no_control_character_reaches_what_is_no_terminal(tmp_path):
     ended = demo(tmp_path)
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -126,6 +127,7 @@ def test_json_is_all_that_json_prints(ibkrd):
     assert summary["report"].startswith(f"{place}/2026-02-19-seed-1/reports/")
 
 
+@pytest.mark.slow
 def test_pace_takes_its_time_and_plays_the_same_day_again(ibkrd):
     place = ibkrd.home / "played"
     first = json.loads(ibkrd("demo", "--json", "--state", place).out)
@@ -159,6 +161,7 @@ def test_ctrl_c_ends_a_paced_day_and_leaves_the_terminal_as_it_was(tmp_path, how
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("day", "at_the_close", "bell"),
     [

@@ -17,7 +17,10 @@ from daemon.core.model import OrderRecord, OrderState
 from daemon.errors import RequestRefused
 from daemon.fakegateway.values import Refusal
 
-pytestmark = pytest.mark.virtual(start="2026-02-19T10:00:00-05:00")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.virtual(start="2026-02-19T10:00:00-05:00"),
+]
 
 CANCELLED, WARNED = "Cancelled", "ValidationError"
 """What ib_async makes of a code on a working order: dead, or stuck as a warning."""

@@ -88,7 +88,7 @@ def test_windows_that_follow_each_other_are_one() -> None:
 
 
 def test_a_missed_login_is_alarmed_on_sunday_evening_and_on_monday_morning() -> None:
-    """Not at 15:35, when it is too late for a person (domain.md 3.2)."""
+    """Not at 15:35, when it is too late for a person."""
     assert due("02-22T07:00:05", "02-23T15:35") == [
         ("login", "Sun 07:00:35", "weekly login"),
         ("lost", "Sun 18:05:00", "weekly login"),

@@ -51,6 +51,7 @@ SESSION = Session(
     close=datetime(2026, 2, 19, 21, 0, tzinfo=UTC),
 )
 AT = datetime(2026, 2, 19, 14, 40, tzinfo=UTC)
+AT_S = 5000.0
 ACCOUNT = Account("DU1234567")
 LH = Contract(con_id=ConId(11), symbol="LH")
 
@@ -126,15 +127,15 @@ def answers(**parts) -> Snapshot:
     empty: dict[str, object] = dict.fromkeys(
         ("positions", "open_orders", "completed_orders", "fills", "commissions"), ()
     )
-    return Snapshot(**{"at": AT, **empty, **parts})
+    return Snapshot(**{"at": AT, "at_s": AT_S, **empty, **parts})
 
 
 def found(*records: OrderRecord, snapshot: Snapshot | None = None, **known):
     return reconcile(Known(records, SESSION, 10, **known), snapshot or answers())
 
 
-def silent_since(one: OrderRecord, seconds: float) -> dict[OrderRef, datetime]:
-    return {one.order_ref: AT - timedelta(seconds=seconds)}
+def silent_since(one: OrderRecord, seconds: float) -> dict[OrderRef, float]:
+    return {one.order_ref: AT_S - seconds}
 
 
 NOT_FOUND = {
@@ -185,21 +186,35 @@ def test_a_working_order_of_another_client_is_foreign_whatever_its_reference():
     one = record(state=S.WORKING, perm_id=PermId(905))
     other = shown(one, client_id=0, perm_id=PermId(1))
     findings = found(one, snapshot=answers(foreign_orders=(other,)))
-    assert findings == (Unknown(one, AT), Foreign(other))
+    assert findings == (Unknown(one, AT_S), Foreign(other))
 
 
 def test_an_order_of_a_script_under_our_client_id_and_order_id_is_foreign():
     one = record(state=S.SENT)
     other = shown(one, order_ref=OrderRef("script"), perm_id=PermId(1))
     findings = found(one, snapshot=answers(open_orders=(other,)))
-    assert findings == (Unknown(one, AT), Foreign(other))
+    assert findings == (Unknown(one, AT_S), Foreign(other))
+
+
+def test_our_order_without_its_reference_is_known_by_its_perm_id():
+    one = record(state=S.WORKING, perm_id=PermId(905), remaining=Decimal(7))
+    nameless = shown(one, order_ref=OrderRef(""))
+    assert found(one, snapshot=answers(open_orders=(nameless,))) == (Confirmed(one),)
+
+
+def test_a_clock_that_was_set_proves_no_absence():
+    """Ten seconds lie between two answers, whatever the host's clock says."""
+    one = record(state=S.UNKNOWN, **NOT_FOUND)
+    stepped = answers(at=AT + timedelta(hours=1))
+    (unknown,) = found(one, silent=silent_since(one, 2), snapshot=stepped)
+    assert isinstance(unknown, Unknown)
 
 
 def test_likeness_proves_nothing():
     """Same symbol, side, quantity and time: still not ours without its name."""
     one = record(state=S.UNKNOWN)
     like = replace(executed(one), order_ref=OrderRef(""), perm_id=PermId(1))
-    assert found(one, snapshot=answers(fills=(like,))) == (Unknown(one, AT),)
+    assert found(one, snapshot=answers(fills=(like,))) == (Unknown(one, AT_S),)
 
 
 # --- what nobody speaks of ----------------------------------------------------------
@@ -209,7 +224,7 @@ def test_likeness_proves_nothing():
 def test_silence_is_unknown_and_no_answer(state):
     one = record(state=state, **NOT_FOUND)
     since = silent_since(one, 60)
-    assert found(one, silent=since) == (Unknown(one, AT - timedelta(seconds=60)),)
+    assert found(one, silent=since) == (Unknown(one, AT_S - 60),)
 
 
 def test_two_silent_answers_and_not_found_prove_an_absence():
@@ -365,6 +380,7 @@ def test_closing_orders_are_not_touched_from_a_minute_before_the_cutoff(
         (record(state=S.CANCELLED, perm_id=PermId(905), **DISCARDED), True),
         (record(state=S.CANCELLED, perm_id=PermId(905), **NOT_FOUND), False),
         (record(state=S.CANCELLED, perm_id=PermId(905), code=202), False),
+        (record(state=S.CANCELLED, code=201, text="was discarded"), False),
         (record(state=S.CANCELLED, filled=Decimal(2), **NOT_FOUND), False),
         (record(state=S.UNKNOWN, **NOT_FOUND), False),
         (record(state=S.REJECTED, code=201), False),
@@ -377,6 +393,7 @@ def test_closing_orders_are_not_touched_from_a_minute_before_the_cutoff(
         "discarded, with a perm id",
         "was there and is gone",
         "cancelled by a person",
+        "refused in these words",
         "partly executed",
         "unproven",
         "refused",

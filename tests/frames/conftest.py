@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -44,7 +44,7 @@ from daemon.fakegateway.prices import Prices
 from daemon.fakegateway.server import serve
 from daemon.fakegateway.values import GatewaySettings, MarketSession
 from daemon.fakegateway.world import World
-from daemon.simulation.loop import VirtualLoop
+from daemon.simulation.loop import VirtualLoop, run_virtual
 from daemon.simulation.memory import Connection
 
 START = datetime.fromisoformat("2026-02-19T10:00:00-05:00")
@@ -321,8 +321,7 @@ async def small_day(  # noqa: PLR0915 # one day from beginning to end
 
 def play(**how: Any) -> Played:
     """Play one small day in a virtual loop of its own."""
-    with asyncio.Runner(loop_factory=lambda: VirtualLoop(START)) as runner:
-        return runner.run(small_day(**how))
+    return run_virtual(lambda: small_day(**how), START)
 
 
 @pytest.fixture(scope="session")
@@ -359,12 +358,17 @@ class Deaf(asyncio.Transport):
 def read(*chunks: bytes) -> Reader:
     """Return what the daemon makes of *chunks* on a connection of its own."""
     reader = Reader()
-    ib = TappedIB(reader.told.append, lambda _, exc: reader.doubts.append(repr(exc)))
-    ib.guard.transport = Deaf()
-    with quietly():
-        for chunk in chunks:
-            ib.guard.data_received(chunk)
-        ib.guard.connection_lost(None)
+    with closing(asyncio.new_event_loop()) as loop:
+        asyncio.set_event_loop(loop)  # eventkit would make one and leave it open
+        ib = TappedIB(
+            reader.told.append, lambda _, exc: reader.doubts.append(repr(exc))
+        )
+        ib.guard.transport = Deaf()
+        with quietly():
+            for chunk in chunks:
+                ib.guard.data_received(chunk)
+            ib.guard.connection_lost(None)
+        asyncio.set_event_loop(None)
     return reader
 
 

@@ -24,7 +24,7 @@ from daemon.fakegateway.prices import Prices
 from daemon.fakegateway.server import serve
 from daemon.fakegateway.values import GatewaySettings
 from daemon.fakegateway.world import World
-from daemon.simulation.loop import VirtualLoop
+from daemon.simulation.loop import run_virtual
 
 # More for a nightly run: IBKRD_FUZZ_EXAMPLES=5000 pytest tests/frames
 EXAMPLES = int(os.environ.get("IBKRD_FUZZ_EXAMPLES", "60"))
@@ -244,8 +244,7 @@ async def _meet(stranger: bytes, message: bytes) -> tuple[bool, list[str]]:
 
 
 def meet(stranger: bytes, message: bytes) -> tuple[bool, list[str]]:
-    with asyncio.Runner(loop_factory=lambda: VirtualLoop(START)) as runner:
-        return runner.run(_meet(stranger, message))
+    return run_virtual(lambda: _meet(stranger, message), START)
 
 
 @pytest.fixture(scope="module")

@@ -250,7 +250,7 @@ def held(shares: int, cost: str = "90.00") -> Position:
 
 
 def synced(*positions: Position, at: datetime = EARLY, fills: Any = ()) -> Snapshot:
-    return Snapshot(at, positions, (), (), tuple(fills), ())
+    return Snapshot(at, 0.0, positions, (), (), tuple(fills), ())
 
 
 def test_a_carried_position_that_is_closed_leaves_the_books_right_for_ever(

@@ -30,6 +30,8 @@ from daemon.journal import statements as sql
 from daemon.journal.open import open_journal
 from daemon.journal.store import SqlJournal
 
+pytestmark = pytest.mark.slow
+
 DAY = date(2026, 2, 19)
 NOW = datetime(2026, 2, 19, 14, 35, tzinfo=UTC)
 LEGS = ("EN", "TP", "SL")

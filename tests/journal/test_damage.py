@@ -75,6 +75,18 @@ def cut_to_a_page(path: Path) -> None:
     os.truncate(path, 4096)
 
 
+def with_another_key_in_an_index(path: Path) -> None:
+    """Change one letter of a primary key's index: the table itself is whole."""
+    index = "SELECT rootpage FROM sqlite_master WHERE name = ?"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        name = "sqlite_autoindex_stored_1"
+        ((page,),) = connection.execute(index, (name,)).fetchall()
+    start = (page - 1) * 4096
+    content = path.read_bytes()[start : start + 4096]
+    overwrite(path, start + content.index(b"day 1"), b"dax 1")
+
+
 def without_a_table(path: Path) -> None:
     path.unlink()
     with closing(sqlite3.connect(path)) as connection:
@@ -105,6 +117,7 @@ DAMAGES = [
     cut_to_half,
     cut_in_its_head,
     cut_to_a_page,
+    with_another_key_in_an_index,
     without_a_table,
     a_directory,
     with_rows_that_break_its_laws,

@@ -28,6 +28,8 @@ from daemon.journal.open import open_journal
 from daemon.journal.schema import HEAD
 from daemon.ports import RunId
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(__file__).parent / "data"
 STORED = sorted(path.name[8:12] for path in DATA.glob("journal-*.sqlite.gz"))
 NOW = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)

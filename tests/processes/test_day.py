@@ -10,6 +10,10 @@ import time
 from collections import Counter
 from contextlib import suppress
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 REFS = {
     f"ibkrd:20260219:{symbol}:{bracket}:{leg}"
     for symbol in ("KMI", "NOV")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 PLAIN_CLIENT = Path(__file__).parent / "plain_client.py"
 
 

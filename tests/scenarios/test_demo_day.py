@@ -213,6 +213,7 @@ def test_the_same_seed_leaves_the_same_bytes(tmp_path):
     assert traces(tmp_path / "first") == traces(tmp_path / "second")
 
 
+@pytest.mark.slow
 def test_processes_with_other_hashes_leave_the_same_bytes(tmp_path):
     children = [
         subprocess.Popen(  # noqa: S603 - our own code
@@ -225,6 +226,7 @@ def test_processes_with_other_hashes_leave_the_same_bytes(tmp_path):
     assert traces(tmp_path / "1") == traces(tmp_path / "2")
 
 
+@pytest.mark.slow
 def test_another_seed_leaves_another_day(tmp_path):
     first = play_demo(DemoRequest(state=tmp_path / "first", seed=1))
     other = play_demo(DemoRequest(state=tmp_path / "other", seed=2))

@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager, closing
 import pytest
 from sqlalchemy import Engine, event
 
+pytestmark = pytest.mark.slow
+
 BLCO = "BLCO 270 at 17.20 stop 16.68 targets 17.71 18.23"
 LH = "LH 22 at 272.40 stop 264.23 targets 280.57 288.74"
 MRNA = "MRNA 82 at 44.15 stop 42.83 targets 45.47 46.80"

@@ -8,6 +8,8 @@ import pytest
 
 from daemon.fakegateway.faults import Deaf, Drop, Linger, LinkLost, Refuse
 
+pytestmark = pytest.mark.slow
+
 BLCO = "BLCO 270 at 17.20 stop 16.68 targets 17.71 18.23"
 LH = "LH 22 at 272.40 stop 264.23 targets 280.57 288.74"
 
@@ -180,7 +182,7 @@ def test_the_same_outage_two_hours_later_is_an_alarm_after_half_a_minute(play_da
 def test_a_missed_sunday_login_is_alarmed_on_sunday_evening_and_on_monday_morning(
     play_day,
 ):
-    """Not on Monday at 15:35, when the plan is due (domain.md 3.2)."""
+    """Not on Monday at 15:35, when the plan is due."""
     day = play_day(
         text="",
         day=date(2026, 2, 22),

@@ -104,6 +104,7 @@ def lines(capsys):
     return capsys.readouterr().out.splitlines()
 
 
+@pytest.mark.slow
 def test_a_fault_that_every_named_test_notices_is_caught(project, plant, capsys):
     plant("one", "test_half", "test_half_of_each", "test_half_of_each[4]")
     plant("two", "test_half_in_another_process")
@@ -116,6 +117,7 @@ def test_a_fault_that_every_named_test_notices_is_caught(project, plant, capsys)
     assert (project / "daemon/code.py").read_text() == CODE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tests", "fault", "complaint"),
     [
@@ -142,6 +144,7 @@ def test_whatever_is_not_a_proof_fails(project, plant, capsys, tests, fault, com
     assert total.startswith("1 mutants, 0 caught, 1 not, in ")
 
 
+@pytest.mark.slow
 def test_only_the_named_ones_are_tried(project, plant, capsys):
     plant("good", "test_half")
     plant("bad", "test_nothing")
@@ -152,6 +155,7 @@ def test_only_the_named_ones_are_tried(project, plant, capsys):
     assert said == "mutants: no mutant is named better; there are: bad, good\n"
 
 
+@pytest.mark.slow
 def test_a_project_without_planted_faults_proves_nothing(project, capsys):
     assert main(["--root", str(project), "--jobs", "1"]) == 1
     assert lines(capsys)[-1].startswith("0 mutants, 0 caught")

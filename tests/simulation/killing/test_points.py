@@ -8,6 +8,8 @@ from daemon.simulation.killing.day import Dooms
 from daemon.simulation.killing.harness import Course, count, first_deaths, run_one
 from daemon.simulation.killing.life import KINDS
 
+pytestmark = pytest.mark.slow
+
 ONCE = [
     "journal.intend#1.after",  # intended, and not a byte of it sent
     "wire.placeOrder#4.after",  # the entry alone lies at the gateway
