@@ -10,7 +10,12 @@ from decimal import Decimal
 import structlog
 
 from daemon.core import lifecycle, notices, order_messages, refs
-from daemon.core.exposure import EXITS, bracket_shares, is_closing
+from daemon.core.exposure import (
+    EXITS,
+    bracket_shares,
+    is_closing,
+    unguarded_shares,
+)
 from daemon.core.matching import NOBODYS, Evidence, named_by
 from daemon.core.model import (
     BrokerEvent,
@@ -41,7 +46,10 @@ from daemon.core.reconcile import (
     Missing,
     Unbooked,
     Unknown,
+    attempt_of,
+    never_worked,
     reconcile,
+    to_discard,
 )
 from daemon.errors import InvariantViolated
 from daemon.ports import Clock, Journal
@@ -82,6 +90,8 @@ class OrderBook:
         """Since when the broker's complete answers do not speak of an order."""
         self._expected: dict[OrderRef, datetime] = {}
         """Until when the job that sent an order tells of it, not we."""
+        self._lost_stops: set[OrderRef] = set()
+        """Stops that ended without a fill while no job waited for their end."""
         self._unexplained: set[OrderRef] = set()
         """Refused orders of which nobody has said why, and that were not told."""
         self.snapshot: Snapshot | None = None
@@ -151,14 +161,20 @@ class OrderBook:
             self._expected[record.order_ref] = until
 
     def mark(self, order_refs: Iterable[OrderRef], state: OrderState) -> None:
-        """Journal a state that we conclude ourselves: sent, or unknown."""
+        """Journal what we conclude ourselves: sent, or unknown, which is told."""
+        lost: list[OrderRecord] = []
         for ref in order_refs:
             record = self.record(ref)
             if record.state.terminal or record.state is state:
                 continue
             if state is OrderState.SENT and record.state is not OrderState.INTENDED:
                 continue  # the broker's evidence was faster
-            self._store(record, lifecycle.conclude(record, state), told=True)
+            after = lifecycle.conclude(record, state)
+            self._store(record, after, told=True)
+            if state is OrderState.UNKNOWN:
+                lost.append(after)
+        if lost:
+            self._tell(order_messages.unknown(lost))
 
     def put(self, event: BrokerEvent) -> None:
         """Queue one event of the broker; library callbacks do nothing else."""
@@ -196,7 +212,9 @@ class OrderBook:
         self.snapshot = snapshot
         self.orders(session.date)
         records = tuple(self._of_all_sessions())
-        known = Known(records, session, self._client_id, self._silent, booked)
+        # What was silent before an outage may have been on its way all through it.
+        silent = {} if fresh else self._silent
+        known = Known(records, session, self._client_id, silent, booked)
         findings = reconcile(known, snapshot)
         self._silent = {
             found.record.order_ref: found.since_s
@@ -237,7 +255,6 @@ class OrderBook:
         ]
         if lost:
             self.mark([r.order_ref for r in lost], OrderState.UNKNOWN)
-            self._tell(order_messages.unknown(lost))
 
     def _name_the_strangers(self, findings: Iterable[Finding]) -> None:
         """Tell of orders under our client id that stand in no journal of ours."""
@@ -258,10 +275,12 @@ class OrderBook:
         )
 
     def name_the_overdue(self) -> None:
-        """Tell of refusals without a reason, and of what no job waits for any more.
+        """Tell of what no job waits for: refusals without a reason, lost stops.
 
         What was sent and not acknowledged becomes UNKNOWN.
         """
+        for ref in sorted(self._lost_stops):
+            self._watch_unguarded(self.record(ref))
         for ref in sorted(self._unexplained):
             self._tell(order_messages.late_refusal(self.record(ref)))
         self._unexplained.clear()
@@ -272,7 +291,13 @@ class OrderBook:
         ]
         if overdue:
             self.mark([r.order_ref for r in overdue], OrderState.UNKNOWN)
-            self._tell(order_messages.unknown(overdue))
+
+    def to_discard(
+        self, findings: Iterable[Finding], snapshot: Snapshot, session: Session
+    ) -> tuple[OrderRecord, ...]:
+        """Return the orders of *session* to ask for by a cancel: `core.reconcile`."""
+        records = tuple(self.orders(session.date).values())
+        return to_discard(Known(records, session, self._client_id), findings, snapshot)
 
     async def changed(self) -> None:
         """Wait until the broker has said something of an order."""
@@ -381,9 +406,12 @@ class OrderBook:
         if after != before:
             self._journal.record_state(after, self._clock.now())
             self._keep(after)
+            if never_worked(before) and not never_worked(after):
+                self._tell(order_messages.revived(after))
             moved = after.state is not before.state
             if moved:
                 self._announce(before, after)
+                self._note_a_lost_stop(after)
             explained = after.code is not None and after.order_ref in self._unexplained
             if not told and (moved or explained):
                 self._alarm(after)
@@ -415,6 +443,24 @@ class OrderBook:
             self._tell(order_messages.doubtful(record))
         elif record.state is OrderState.CANCELLED and _closes(record):
             self._tell(order_messages.closing_died(record))
+
+    def _note_a_lost_stop(self, record: OrderRecord) -> None:
+        ref = refs.parse(record.order_ref)
+        ended = record.state.terminal and record.state is not OrderState.FILLED
+        if ref and ref.leg is Leg.STOP_LOSS and ended:
+            if not self._is_awaited(record.order_ref):
+                self._lost_stops.add(record.order_ref)
+        else:
+            self._lost_stops.discard(record.order_ref)
+
+    def _watch_unguarded(self, stop: OrderRecord) -> None:
+        """Alarm shares without a stop (B6); a fill may come after its sibling's end."""
+        records = self.orders(stop.session).values()
+        shares = unguarded_shares(stop, records)
+        if shares:
+            self._tell(order_messages.unguarded(stop, shares))
+        if shares or all(r.state.terminal for r in attempt_of(stop, records)):
+            self._lost_stops.discard(stop.order_ref)
 
     def _is_awaited(self, ref: OrderRef) -> bool:
         if any(ref in wanted for wanted in self._awaited):

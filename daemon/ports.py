@@ -95,6 +95,10 @@ class Broker(Protocol):
     def clock_offset(self) -> timedelta | None:
         """Return the gateway's clock less ours at the last probe, None before."""
 
+    @property
+    def last_absence(self) -> datetime | None:
+        """Return when nobody listened at the gateway's port last, None for never."""
+
     async def ready_to_send(self) -> None:
         """Wait for a slot; after it `send` begins without an await."""
 

@@ -19,7 +19,7 @@ from daemon.core.model import (
     Session,
     Snapshot,
 )
-from daemon.core.reconcile import Finding, Unbooked, to_discard
+from daemon.core.reconcile import Finding, Unbooked
 from daemon.desk import OrderDesk
 from daemon.errors import ConnectionLost, RequestRefused
 from daemon.orderbook import OrderBook
@@ -27,11 +27,11 @@ from daemon.ports import Broker
 
 log = structlog.get_logger(__name__)
 
-PAUSES_S = (2.0, 10.5, 10.5, 30.0, 60.0, 300.0)
+PAUSES_S = (2.0, 10.5, 2.0, 2.0, 10.5, 30.0, 30.0, 60.0, 60.0, 300.0)
 """Before each look at what is unknown; the last one repeats.
 
-The first lets orders arrive that the gateway has just taken; the second makes two
-silent answers ten seconds apart.
+The first lets orders arrive that the gateway has just taken; after the second two
+silent answers lie ten seconds apart and entries are asked for, then their children.
 """
 ANSWERS_S = 5.0
 """Longest wait for the answers to the cancels of one look."""
@@ -67,6 +67,7 @@ class Resolver:
         self._today = today
         self._booked = booked
         self._tell = tell
+        self._tidied_s = 0.0
         self._uncompared = True
         """Whether positions were not compared with the books since the last sync."""
         self._differing: frozenset[Unbooked] = frozenset()
@@ -87,14 +88,21 @@ class Resolver:
 
     async def _wait_for_work(self) -> None:
         """Wait until an order changes; in quiet moments look at what else is open."""
+        self._tidy()
         try:
             async with asyncio.timeout(QUIET_S):
                 await self._book.changed()
         except TimeoutError:
-            self._book.name_the_overdue()
             waits = self._uncompared and self._broker.connected
             if waits and self._booked() is not None:
                 await self._look(settled=True)
+
+    def _tidy(self) -> None:
+        """Let the order book tell what nobody waits for, every now and then."""
+        now = asyncio.get_running_loop().time()
+        if now - self._tidied_s >= QUIET_S:
+            self._tidied_s = now
+            self._book.name_the_overdue()
 
     async def _resolve(self, wanted: set[OrderRef]) -> None:
         """Ask again and again, less and less often, until nothing is unknown."""
@@ -107,6 +115,7 @@ class Resolver:
             looks += 1
             await self._broker.wait_ready()
             await self._look(settled=looks > 1)
+            self._tidy()
         self._say_resolved(wanted)
 
     async def _pause(self, seconds: float, known: set[OrderRef]) -> None:
@@ -126,7 +135,7 @@ class Resolver:
             snapshot, found = await self._desk.compare(booked)
             if booked is not None:
                 self._say_unbooked(found)
-            if asked := await self._discard(snapshot):
+            if asked := await self._discard(found, snapshot):
                 refs = [record.order_ref for record in asked]
                 await self._desk.wait(refs, cancel_answered, ANSWERS_S)
         except (ConnectionLost, RequestRefused) as exc:
@@ -141,10 +150,10 @@ class Resolver:
             self._tell(order_messages.unbooked(news))
         self._differing = found
 
-    async def _discard(self, snapshot: Snapshot) -> Sequence[OrderRecord]:
-        session = self._today()
-        records = self._book.orders(session.date).values()
-        asked = to_discard(records, snapshot, session)
+    async def _discard(
+        self, findings: Iterable[Finding], snapshot: Snapshot
+    ) -> Sequence[OrderRecord]:
+        asked = self._book.to_discard(findings, snapshot, self._today())
         for record in asked:
             await self._desk.cancel(record)
         return asked

@@ -20,6 +20,7 @@ from daemon.core import order_messages
 from daemon.core.model import (
     BrokerEvent,
     JobResult,
+    OrderId,
     OrderRecord,
     Session,
     Snapshot,
@@ -112,6 +113,8 @@ class Parts:
         around = world.around
         clock = self._clock = around("clock", world.clock)
         self._calendar = world.calendar
+        self._known_at_connect = OrderId(0)
+        """The highest order id that the broker knew as the connection began."""
         journal = self.journal = around("journal", journal)
         interrupted = journal.close_stale_runs(clock.now())
         if interrupted:
@@ -148,7 +151,7 @@ class Parts:
             on_synced=self._reconcile,
             busy=self._busy,
             jitter=world.jitter,
-            ids_above=journal.highest_order_id,
+            ids_above=self._ids_above,
         )
         self.broker: Broker = around("broker", self.session)
         self.desk = OrderDesk(
@@ -219,9 +222,16 @@ class Parts:
             executions=len(snapshot.fills),
         )
 
+    def _ids_above(self) -> OrderId:
+        """Return the highest id ever journaled, as a new connection begins."""
+        self._known_at_connect = self.journal.highest_known_id()
+        return self.journal.highest_order_id()
+
     def _explain_ids(self) -> None:
         """Say that the gateway offers order ids again that it has had before."""
-        offered, known = self.session.next_valid_id, self.journal.highest_known_id()
+        # Once for a connection: what it offered is not offered anew by 1101 or 1102.
+        offered, known = self.session.next_valid_id, self._known_at_connect
+        self._known_at_connect = OrderId(0)
         if offered is not None and offered <= known:
             log.warning("session.ids_rolled_back", offered=offered, journaled=known)
             self.notifier.post(order_messages.rolled_back(offered, known))

@@ -109,6 +109,8 @@ class GatewaySession(Requests):
         self._resend: asyncio.Queue[resend.FamilySent] = asyncio.Queue()
         self._warned_of: set[str] = set()
         """The causes of this outage that were logged as warnings; repeats are DEBUG."""
+        self.last_absence: datetime | None = None
+        """When nobody listened at the gateway's port last."""
         self.clock_offset: timedelta | None = None
         """The gateway's clock less ours, at the last probe."""
         self.next_valid_id: OrderId | None = None
@@ -361,6 +363,7 @@ class GatewaySession(Requests):
     def _named(self, exc: Exception) -> ConnectionLost:
         where = self._settings.address
         if isinstance(exc, ConnectionRefusedError):
+            self.last_absence = self._clock.now()
             return ConnectionLost(
                 f"nothing listens on {where}: start the gateway, "
                 f"enable its API, and look at its port{self._moved}"

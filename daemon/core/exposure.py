@@ -97,6 +97,22 @@ def bracket_shares(
     return net
 
 
+def unguarded_shares(stop: OrderRecord, records: Iterable[OrderRecord]) -> Decimal:
+    """Return the shares of a bracket that have lost their *stop*; 0 once it closes."""
+    ref = refs.parse(stop.order_ref)
+    if ref is None:
+        return Decimal(0)
+    records = tuple(records)
+    closing = any(
+        record.order.contract.symbol == ref.symbol
+        and is_closing(record.order_ref)
+        and record.state is not OrderState.REJECTED
+        for record in records
+    )
+    held = bracket_shares(records, ref.symbol, ref.bracket)
+    return Decimal(0) if closing else max(held, Decimal(0))
+
+
 def closing_side(position: Position) -> Side:
     """Return the side that brings *position* towards zero."""
     return Side.SELL if position.quantity > 0 else Side.BUY

@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from daemon.core import refs
 from daemon.core.executions import latest, shares
-from daemon.core.exposure import closing_side, describe, is_closing, live_closing
+from daemon.core.exposure import closing_side, describe, live_closing
 from daemon.core.model import (
     Bracket,
     ConId,
@@ -92,8 +92,7 @@ def plan_cancels(
 
     *working* are our own open orders as the broker lists them: one without a record
     is cancelled too. Closing orders (MOC, MKT) and timed exits are left alone, so
-    running it again does not undo the close (C9); only one that may never have
-    arrived is asked for, because its answer is the proof.
+    running it again does not undo the close (C9).
     """
     records, working = tuple(records), tuple(working)
     intended = {record.order_id for record in records}
@@ -106,15 +105,8 @@ def plan_cancels(
     found |= {o.order_id: None for o in working if o.order_id not in intended}
     legs = {order_id: ref.leg if ref else None for order_id, ref in found.items()}
     chosen = [order_id for order_id, leg in legs.items() if leg in _CANCEL_ORDER]
-    chosen += [record.order_id for record in records if _lost_on_the_way(record)]
     rank = len(_CANCEL_ORDER)
     return tuple(sorted(chosen, key=lambda i: (_CANCEL_ORDER.get(legs[i], rank), i)))
-
-
-def _lost_on_the_way(record: OrderRecord) -> bool:
-    """Return whether a closing order may never have arrived: 10147 would prove it."""
-    lost = record.state is OrderState.UNKNOWN and not record.perm_id
-    return lost and is_closing(record.order_ref)
 
 
 def fills_since(fills: Iterable[Fill], asked_at: datetime) -> tuple[Fill, ...]:

@@ -103,6 +103,32 @@ def unknown(records: Iterable[OrderRecord]) -> Message:
     )
 
 
+def unguarded(stop: OrderRecord, shares: Decimal) -> Message:
+    """Return that *shares* of a bracket have no stop any more."""
+    symbol = stop.order.contract.symbol
+    why = f"{stop.state}, {stop.code or 'no code'} {stop.text}".strip()
+    return Message(
+        Severity.ALARM,
+        f"{symbol}: {shares} shares without a stop",
+        f"{stop.order_ref}: the stop has ended ({why}) and its shares are held. They "
+        "are sold at the close; until then set a stop or sell by hand in TWS.",
+        key=f"unguarded/{stop.order_ref}",
+    )
+
+
+def revived(record: OrderRecord) -> Message:
+    """Return that an order lives of which it was proven that it never had."""
+    order = record.order
+    return Message(
+        Severity.ALARM,
+        f"{order.contract.symbol}: an order lives that the gateway said it never had",
+        f"{record.order_ref}: {order.side} {order.quantity} (order id "
+        f"{record.order_id}) is {record.state}. It may have been sent again under a "
+        "reference that ends in a higher number: cancel one of the two in TWS now.",
+        key=f"revived/{record.order_ref}",
+    )
+
+
 def unbooked(found: Iterable[Unbooked]) -> Message:
     """Return that positions differ from what the executions make."""
     lines = [

@@ -30,6 +30,8 @@ from daemon.core.model import (
 ABSENCE_S = 10.0
 """Two complete answers this far apart, and silent of an order, prove its absence."""
 
+MISSED_PARENT = 10006
+
 NEVER_PLACED = notices.NOT_FOUND | {103}
 """Codes that leave no order behind where nobody speaks of one: 103 refuses a new
 order because its id is taken, 135 and 10147 know no order with the id."""
@@ -208,34 +210,62 @@ def _unbooked(known: Known, snapshot: Snapshot) -> Iterable[Unbooked]:
 
 _ALIVE = frozenset({OrderState.ACKNOWLEDGED, OrderState.WORKING, OrderState.FILLED})
 _CLOSING = frozenset({Leg.MARKET_ON_CLOSE, Leg.MARKET})
-_LAST_CANCEL = timedelta(minutes=1)
-"""Before the cutoff: from it on no closing order may be cancelled."""
+CLOSING_SILENCE_S = 150.0
+"""A closing order that is merely slow must not be ended by the question for it."""
+_LAST_CANCEL = timedelta(minutes=3)
+"""Before the cutoff: a closing order that is ended later may not be replaced."""
 
 
 def to_discard(
-    records: Iterable[OrderRecord], snapshot: Snapshot, session: Session
+    known: Known, findings: Iterable[Finding], snapshot: Snapshot
 ) -> tuple[OrderRecord, ...]:
     """Return the orders to cancel by the ids that were journaled before the wire.
 
     A family of which the last leg did not arrive lies untransmitted at the gateway,
     in no answer; a later leg could still release it. Asked to cancel one, the
-    gateway says that it was discarded (202 with 161) or that it has none (10147). A
-    family of which any leg is alive or has executed is left alone, as are ids under
-    which the gateway shows another order: a cancel would end that one.
+    gateway says that it was discarded (202 with 161) or that it has none (10147).
+    The question can end an order that is only slow, so it waits for two silent
+    answers, and children wait for what becomes of their entry: a stop is never asked
+    for while its entry may live. Left alone are families of which any leg is alive
+    or has executed, and ids under which the gateway shows another order.
     """
-    records = tuple(records)
     taken = {order.order_id for order in snapshot.open_orders}
-    alive = {_family(r) for r in records if r.filled or r.state in _ALIVE}
-    frozen = snapshot.at >= session.cutoff - _LAST_CANCEL
+    alive = {_family(r) for r in known.records if r.filled or r.state in _ALIVE}
+    open_entries = {
+        _family(r)
+        for r in known.records
+        if _leg(r) is Leg.ENTRY and not (r.state.terminal or r.code in NEVER_PLACED)
+    }
     return tuple(
-        record
-        for record in records
-        if record.state is OrderState.UNKNOWN
-        and record.code not in notices.ANSWERS_TO_CANCEL | NEVER_PLACED
-        and record.order_id not in taken
-        and _family(record) not in alive
-        and not (frozen and _closes(record))
+        found.record
+        for found in findings
+        if isinstance(found, Unknown)
+        and found.record.state is OrderState.UNKNOWN
+        and found.record.code not in NEVER_PLACED
+        and found.record.order_id not in taken
+        and _family(found.record) not in alive
+        and not _waits_for_its_entry(found.record, open_entries)
+        and _silent_enough(found, known.session, snapshot)
     )
+
+
+def _waits_for_its_entry(
+    record: OrderRecord, open_entries: Collection[tuple[object, ...]]
+) -> bool:
+    return _leg(record) is not Leg.ENTRY and _family(record) in open_entries
+
+
+def _silent_enough(found: Unknown, session: Session, snapshot: Snapshot) -> bool:
+    silence_s = snapshot.at_s - found.since_s
+    if _leg(found.record) in _CLOSING:
+        in_time = snapshot.at < session.cutoff - _LAST_CANCEL
+        return in_time and silence_s >= CLOSING_SILENCE_S
+    return silence_s >= ABSENCE_S
+
+
+def _leg(record: OrderRecord) -> Leg | None:
+    ref = refs.parse(record.order_ref)
+    return None if ref is None else ref.leg
 
 
 def _family(record: OrderRecord) -> tuple[object, ...]:
@@ -243,11 +273,6 @@ def _family(record: OrderRecord) -> tuple[object, ...]:
     if ref is None or ref.leg in _CLOSING:
         return (record.order_ref,)
     return (ref.session, ref.symbol, ref.bracket, ref.attempt)
-
-
-def _closes(record: OrderRecord) -> bool:
-    ref = refs.parse(record.order_ref)
-    return ref is not None and ref.leg in _CLOSING
 
 
 # --- what may be sent again ---------------------------------------------------------
@@ -260,8 +285,11 @@ def never_worked(record: OrderRecord) -> bool:
     cancelled in TWS has been at work. 202 "Order was discarded" (161 comes with it)
     is said of what was never transmitted alone; its perm id was told to nobody.
     """
-    if record.state is not OrderState.CANCELLED or record.filled:
+    orphaned = record.state is OrderState.REJECTED and record.code == MISSED_PARENT
+    if record.filled or not (record.state is OrderState.CANCELLED or orphaned):
         return False
+    if orphaned:  # its entry decides: a child without a parent never works
+        return not record.perm_id
     discarded = record.code == 202 and "was discarded" in record.text.lower()
     return discarded or _no_trace(record)
 
@@ -276,6 +304,13 @@ def attempts(
         if ref and (ref.symbol, ref.bracket) == (symbol, bracket):
             found[ref.attempt] = (*found.get(ref.attempt, ()), record)
     return found
+
+
+def attempt_of(
+    one: OrderRecord, records: Iterable[OrderRecord]
+) -> tuple[OrderRecord, ...]:
+    """Return the family of *one*, itself included."""
+    return tuple(record for record in records if _family(record) == _family(one))
 
 
 def last_attempt(records: Collection[OrderRecord]) -> tuple[OrderRecord, ...]:

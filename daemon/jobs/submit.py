@@ -11,7 +11,7 @@ from decimal import Decimal, InvalidOperation
 
 import structlog
 
-from daemon.core import notices, order_messages, refs
+from daemon.core import notices, refs
 from daemon.core.accounting import account_row, tally
 from daemon.core.bracket import Family, another_attempt, build_brackets
 from daemon.core.lifecycle import acknowledged
@@ -231,7 +231,6 @@ async def _send_again(ctx: JobContext, families: Sequence[Family]) -> None:
     accounted for as such.
     """
     last_moment = ctx.deadline - LAST_MOMENT
-    told: set[OrderRef] = set()
     while ctx.clock.now() < last_moment:
         lost = [again for one in families if (again := _next_attempt(ctx, one))]
         for family in lost:
@@ -240,12 +239,9 @@ async def _send_again(ctx: JobContext, families: Sequence[Family]) -> None:
         if lost:
             await _wait_for_answers(ctx)
             continue
-        unknown = {r.order_ref: r for f in families for r in _last(ctx, f) if _open(r)}
+        unknown = [r.order_ref for f in families for r in _last(ctx, f) if _open(r)]
         if not unknown:
             return
-        if news := [r for ref, r in unknown.items() if ref not in told]:
-            await ctx.notifier.tell(order_messages.unknown(news))
-            told |= set(unknown)
         if not await _proven(ctx, unknown, last_moment):
             return
 
@@ -272,8 +268,20 @@ def _next_attempt(ctx: JobContext, family: Family) -> Family | None:
     last = _last(ctx, family)
     if not last or not all(never_worked(record) for record in last):
         return None
+    if _forgotten(ctx):
+        return None
     attempt = max(ref.attempt for r in last if (ref := refs.parse(r.order_ref)))
     return another_attempt(family, attempt + 1) if attempt < MOST_ATTEMPTS else None
+
+
+def _forgotten(ctx: JobContext) -> bool:
+    """Return whether the gateway may have forgotten how an order of today ended.
+
+    Nobody listened since the window began: it was started anew, and an order that a
+    person has cancelled meanwhile looks like one that never arrived.
+    """
+    gone = ctx.broker.last_absence
+    return gone is not None and gone >= ctx.session.open
 
 
 def _last(ctx: JobContext, family: Family) -> tuple[OrderRecord, ...]:

@@ -322,15 +322,40 @@ def test_without_books_positions_are_not_compared():
 # --- families sent by half ----------------------------------------------------------
 
 
-def test_a_family_that_nobody_speaks_of_is_asked_for_by_its_order_ids():
+def asked_for(*records: OrderRecord, silence_s: float = 10, **snapshot) -> list[int]:
+    """The order ids that are asked for when all have been silent for so long."""
+    told = answers(**snapshot)
+    silent = {one.order_ref: AT_S - silence_s for one in records}
+    known = Known(records, SESSION, 10, silent)
+    asked = to_discard(known, reconcile(known, told), told)
+    return [one.order_id for one in asked]
+
+
+def test_after_two_silent_answers_an_entry_is_asked_for_by_its_order_id():
     family = [record(leg, S.UNKNOWN) for leg in ("EN", "TP", "SL")]
-    asked = to_discard(family, answers(), SESSION)
-    assert [one.order_id for one in asked] == [5, 6, 7]
+    assert asked_for(*family) == [5]
+    assert asked_for(*family, silence_s=9.9) == []
 
 
-def test_a_leg_that_has_answered_is_not_asked_again():
+@pytest.mark.parametrize(
+    "gone",
+    [record("EN", S.CANCELLED, **DISCARDED), record("EN", S.UNKNOWN, **NOT_FOUND)],
+    ids=["discarded", "never placed"],
+)
+def test_its_children_are_asked_for_once_the_entry_is_no_more(gone):
+    """Before that a cancel could end the stop of an entry that was only slow."""
+    assert asked_for(gone, record("TP", S.UNKNOWN), record("SL", S.UNKNOWN)) == [6, 7]
+
+
+def test_a_leg_that_was_never_placed_is_not_asked_for_again():
     family = [record("EN", S.UNKNOWN, **NOT_FOUND), record("SL", S.UNKNOWN)]
-    assert [one.order_id for one in to_discard(family, answers(), SESSION)] == [7]
+    assert asked_for(*family) == [7]
+
+
+def test_an_answer_that_says_nothing_is_asked_for_again():
+    """161 came, and the link broke before its 202."""
+    gone = record("EN", S.CANCELLED, **DISCARDED)
+    assert asked_for(gone, record("TP", S.UNKNOWN, code=161)) == [6]
 
 
 @pytest.mark.parametrize(
@@ -344,28 +369,34 @@ def test_a_leg_that_has_answered_is_not_asked_again():
 )
 def test_the_exits_of_an_entry_that_lives_or_has_filled_are_left_alone(alive):
     """A cancel could end the only stop of a position."""
-    assert to_discard([alive, record("SL", S.UNKNOWN)], answers(), SESSION) == ()
+    assert asked_for(alive, record("SL", S.UNKNOWN)) == []
 
 
 def test_an_id_under_which_the_gateway_shows_another_order_is_never_cancelled():
     one = record("EN", S.UNKNOWN)
     other = shown(one, order_ref=OrderRef("script"), perm_id=PermId(1))
-    assert to_discard([one], answers(open_orders=(other,)), SESSION) == ()
+    assert asked_for(one, open_orders=(other,)) == []
 
 
 def test_an_id_that_was_refused_as_taken_is_never_cancelled():
-    assert to_discard([record(state=S.UNKNOWN, code=103)], answers(), SESSION) == ()
+    assert asked_for(record(state=S.UNKNOWN, code=103)) == []
+
+
+@pytest.mark.parametrize(("silence_s", "asked"), [(149.9, []), (150, [8])])
+def test_a_closing_order_that_may_be_slow_is_not_asked_for(silence_s, asked):
+    """The question ends what comes alive meanwhile: nothing would close the shares."""
+    assert asked_for(record("MOC", S.UNKNOWN), silence_s=silence_s) == asked
 
 
 @pytest.mark.parametrize(
     ("before_the_cutoff", "asked"),
-    [(timedelta(seconds=61), 1), (timedelta(seconds=60), 0)],
+    [(timedelta(seconds=181), [8]), (timedelta(seconds=180), [])],
 )
-def test_closing_orders_are_not_touched_from_a_minute_before_the_cutoff(
+def test_closing_orders_are_not_touched_from_three_minutes_before_the_cutoff(
     before_the_cutoff, asked
 ):
-    late = answers(at=SESSION.cutoff - before_the_cutoff)
-    assert len(to_discard([record("MOC", S.UNKNOWN)], late, SESSION)) == asked
+    late = SESSION.cutoff - before_the_cutoff
+    assert asked_for(record("MOC", S.UNKNOWN), silence_s=600, at=late) == asked
 
 
 # --- what may be sent again ---------------------------------------------------------
@@ -385,6 +416,7 @@ def test_closing_orders_are_not_touched_from_a_minute_before_the_cutoff(
         (record(state=S.UNKNOWN, **NOT_FOUND), False),
         (record(state=S.REJECTED, code=201), False),
         (record(state=S.EXPIRED, **NOT_FOUND), False),
+        (record("TP", S.REJECTED, code=10006), True),
     ],
     ids=[
         "not found, twice silent",
@@ -398,6 +430,7 @@ def test_closing_orders_are_not_touched_from_a_minute_before_the_cutoff(
         "unproven",
         "refused",
         "expired",
+        "a child without its parent",
     ],
 )
 def test_only_what_provably_never_was_at_work_may_be_sent_again(one, never):

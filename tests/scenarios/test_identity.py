@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from daemon.fakegateway.faults import Restart
+from daemon.fakegateway.faults import LinkLost, Restart
 
 BLCO = "BLCO 270 at 17.20 stop 16.68 targets 17.71 18.23"
 LH = "LH 22 at 272.40 stop 264.23 targets 280.57 288.74"
@@ -31,8 +31,34 @@ def test_a_gateway_that_forgot_its_sequence_never_gives_an_id_twice(play_day):
     assert f"go on above {max(ids(day)[:12])}" in told.body
 
 
+def test_ids_of_orders_that_are_over_are_not_given_again(play_day):
+    """No open order holds ib_async's counter up: the journal alone knows the ids."""
+
+    async def deeds(hands):
+        await hands.until("09:59")
+        for order in hands.gateway.open_orders(10):
+            hands.gateway.cancel(10, order.order_id)
+
+    restart = Restart(at="10:00", down_s=40, next_id=1)
+    day = play_day(BLCO, LH, deeds=deeds, faults=(restart,))
+    assert day.flat
+    assert day.problems == []
+    assert ids(day) == sorted(set(ids(day)))
+    assert day.records("order_error", code=103) == []
+    assert day.at_the_bell == {"BLCO": 270, "LH": 22}
+
+
 def test_a_restart_of_the_gateway_alone_is_not_called_a_rollback(play_day):
     day = play_day(BLCO, LH, faults=(Restart(at="10:00", down_s=40),))
+    assert day.flat
+    assert day.problems == []
+    assert day.messages(ROLLED_BACK) == []
+
+
+def test_a_lost_link_to_the_broker_is_not_called_a_rollback(play_day):
+    """What the connection offered at its start is not offered again by 1101."""
+    lost = LinkLost(at="11:00", for_s=5, data_lost=True)
+    day = play_day(BLCO, LH, faults=(lost,))
     assert day.flat
     assert day.problems == []
     assert day.messages(ROLLED_BACK) == []

@@ -15,7 +15,9 @@ def outages(day):
     return [one.subject for one in day.told if one.subject in {LOST, RESTORED}]
 
 
-@pytest.mark.parametrize("moment", ["09:34:58", "15:39:58"])
+@pytest.mark.parametrize(
+    "moment", ["09:34:58", "09:35:02.160", "09:35:02.200", "15:39:58", "15:40:00.350"]
+)
 def test_nothing_stale_is_transmitted_when_a_frozen_gateway_thaws(play_day, moment):
     """A6: the probe before the batch; what a frozen socket holds goes out at thaw."""
     thaw = f"{moment[:3]}{int(moment[3:5]) + 3}:30"

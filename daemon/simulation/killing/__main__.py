@@ -6,12 +6,15 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from daemon.errors import InvariantViolated
 from daemon.simulation.killing import harness
 from daemon.simulation.killing.day import Dooms, play
 from daemon.simulation.killing.life import KINDS
-from daemon.simulation.killing.real import CASES, play_real
+from daemon.simulation.killing.real import CASES, Sample, play_real
 from daemon.simulation.killing.table import Round, replay
 from daemon.simulation.killing.trace import traced
 from daemon.simulation.killing.verdict import judge
@@ -22,12 +25,11 @@ def main() -> int:
     wish = _arguments()
     if wish.point:
         return _once(wish)
-    hows = wish.how.split(",")
-    rounds = [one for how in hows if how != "real" for one in _rounds(wish, how)]
+    rounds = [one for how in wish.how if how != "real" for one in _rounds(wish, how)]
     broken = any(one.failures or one.missing for one in rounds)
     if wish.json:
         wish.json.write_text(json.dumps([one.as_json() for one in rounds], indent=1))
-    if "real" in hows:
+    if "real" in wish.how:
         broken |= _real(wish.at_once)
     return 1 if broken else 0
 
@@ -39,12 +41,23 @@ def _arguments() -> argparse.Namespace:
         "judges the day by the gateway's ledger and the journal.",
     )
     add = parser.add_argument
-    add("--how", default="kill,term,real", help="deaths, SIGTERM, real processes")
+    hows = ("kill", "term", "real")
+    add(
+        "--how",
+        type=_some_of(hows),
+        default=hows,
+        help="deaths, SIGTERM, real processes; several with commas",
+    )
     add("--restarts", type=int, choices=(1, 2), default=2, help="deaths in one day")
     add("--pause", type=float, default=3.0, help="seconds between end and start")
     add("--all", action="store_true", help="every point, not one of each class")
-    add("--share", type=int, default=1, help="every n-th class only")
-    add("--kinds", default="", help=f"only classes with points of: {','.join(KINDS)}")
+    add("--share", type=_positive, default=1, help="every n-th class only")
+    add(
+        "--kinds",
+        type=_some_of(KINDS),
+        default=KINDS,
+        help=f"only classes with points of: {','.join(KINDS)}",
+    )
     add("--workers", type=int, default=os.cpu_count() or 1)
     add("--at-once", type=int, default=12, help="real processes, which mostly wait")
     add("--seed", type=int, default=1, help="decides between FIN and RST")
@@ -54,9 +67,30 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _some_of(known: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
+    """Return what reads some of *known*, separated by commas."""
+
+    def read(text: str) -> tuple[str, ...]:
+        names = tuple(text.split(","))
+        if wrong := [name for name in names if name not in known]:
+            raise argparse.ArgumentTypeError(
+                f"{wrong[0]!r} is none of: {', '.join(known)}"
+            )
+        return names
+
+    return read
+
+
+def _positive(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return number
+
+
 def _once(wish: argparse.Namespace) -> int:
     """Play one day again and tell of it."""
-    how = "term" if wish.how == "term" else "kill"
+    how = "term" if wish.how == ("term",) else "kill"
     dooms = Dooms(tuple(wish.point), how, wish.pause, wish.seed)
     with harness.scratch() as folder:
         lived = play(dooms, Path(folder) / "day")
@@ -78,32 +112,30 @@ def _rounds(wish: argparse.Namespace, how: str) -> list[Round]:
     base = Dooms(how=how, pause_s=wish.pause, seed=wish.seed)
     found = harness.count(how)
     courses = harness.first_deaths(found, base, every=wish.all)
-    if wanted := frozenset(filter(None, wish.kinds.split(","))):
-        courses = [course for course in courses if course.kinds & wanted]
+    wanted = frozenset(wish.kinds)
+    courses = [course for course in courses if course.kinds & wanted]
     courses = harness.shared(courses, wish.share)
-    rounds = [_round(f"{how}, restarted once", found, courses, wish.workers)]
+    once = Round(f"{how}, restarted once", found, (), wanted)
+    rounds = [_played(once, courses, wish.workers)]
     if wish.restarts == 2:
         again = harness.second_deaths(rounds[0].results)
-        rounds.append(_round(f"{how}, restarted twice", found, again, wish.workers))
+        twice = Round(f"{how}, restarted twice", found, (), wanted)
+        rounds.append(_played(twice, again, wish.workers))
     return rounds
 
 
-def _round(
-    name: str,
-    found: list[harness.Class],
-    courses: list[harness.Course],
-    workers: int,
-) -> Round:
+def _played(empty: Round, courses: list[harness.Course], workers: int) -> Round:
+    """Return the round with its days played; tell how far it is."""
+
     def progress(number: int, result: harness.Result) -> None:
         if result.problems:
             sys.stderr.write(f"\rFAILED {replay(result.course.dooms)}\n")
         if number % 10 == 0 or number == len(courses):
-            sys.stderr.write(f"\r{name}: {number} of {len(courses)} days")
+            sys.stderr.write(f"\r{empty.name}: {number} of {len(courses)} days")
             sys.stderr.flush()
 
-    results = harness.run(courses, workers, progress)
+    done = replace(empty, results=harness.run(courses, workers, progress))
     sys.stderr.write("\n")
-    done = Round(name, found, results)
     _say(done.text() + "\n")
     return done
 
@@ -111,14 +143,9 @@ def _round(
 def _real(at_once: int) -> bool:
     """Kill real processes; return whether a promise is broken."""
     cases = sorted(CASES, key=lambda case: case.point)
-    broken = 0
-    for case, problems in play_real(cases, at_once):
-        when = "close" if case.close_soon else "submit"
-        for problem in problems:
-            _say(f"FAILED SIGKILL at {case.point} ({when}): {problem}")
-        broken += bool(problems)
-    _say(f"real processes, SIGKILL: {len(cases)} points, {broken} failed")
-    return broken > 0
+    sample = Sample(tuple(play_real(cases, at_once)))
+    _say(sample.text())
+    return sample.broken
 
 
 def _say(text: str) -> None:
@@ -127,4 +154,7 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except InvariantViolated as exc:
+        sys.exit(str(exc))

@@ -292,9 +292,16 @@ async def _survived(app: App, life: Life) -> str | None:
         if life.mute:
             return _beside_death(exc)
         if isinstance(exc, Exception):
-            return f"the daemon ended: {type(exc).__name__}: {exc}"
+            return f"the daemon ended: {_cause(exc)}"
         raise
     return f"the daemon ended with {status}" if status else None
+
+
+def _cause(exc: Exception) -> str:
+    """Return the first error in *exc*, whose groups say nothing."""
+    while isinstance(exc, ExceptionGroup):
+        exc = exc.exceptions[0]
+    return f"{type(exc).__name__}: {exc}"
 
 
 def _beside_death(exc: BaseException) -> str | None:

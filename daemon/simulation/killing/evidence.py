@@ -54,6 +54,11 @@ class Broker:
                 found[meaning.symbol, meaning.bracket].append(order)
         return found
 
+    @property
+    def halves(self) -> list[str]:
+        """Return the orders whose family was begun and not finished."""
+        return [order.ref for order in self.orders if not order.reached]
+
     def children(self, parent: Placed) -> list[Placed]:
         """Return the orders that hang on *parent*."""
         return [one for one in self.orders if one.parent_id == parent.order_id]

@@ -12,6 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from random import Random
 
+from daemon.errors import InvariantViolated
 from daemon.simulation.killing.day import Dooms, Lived, Passed, play
 from daemon.simulation.killing.verdict import Verdict, judge
 
@@ -81,9 +82,16 @@ def scratch() -> tempfile.TemporaryDirectory[str]:
 
 
 def count(how: str) -> list[Class]:
-    """Play the day without a death; return its points in classes, in their order."""
+    """Play the day without a death; return its points in classes, in their order.
+
+    Raises:
+        InvariantViolated: the daemon ends by itself: its day has no points to die at.
+    """
     with scratch() as folder:
         lived = play(Dooms(how=how), Path(folder) / "day")
+    if lived.record.failures:
+        cause = "; ".join(lived.record.failures)
+        raise InvariantViolated(f"the day fails without a death: {cause}")
     return classes(lived.record.lives[0])
 
 
@@ -126,8 +134,13 @@ def _with(dooms: Dooms, name: str) -> Dooms:
 
 
 def shared(courses: Sequence[Course], share: int) -> list[Course]:
-    """Return every *share*-th of *courses*."""
-    return list(courses[share // 2 :: share])
+    """Return every *share*-th of *courses*, and at least one of each of their kinds."""
+    kept = set(range(share // 2, len(courses), share))
+    for kind in sorted({kind for course in courses for kind in course.kinds}):
+        own = [n for n, course in enumerate(courses) if kind in course.kinds]
+        if kept.isdisjoint(own):
+            kept.add(own[len(own) // 2])
+    return [courses[n] for n in sorted(kept)]
 
 
 def run(

@@ -33,11 +33,11 @@ from daemon.errors import NotRunning
 from daemon.log import configure_logging
 from daemon.simulation.day import ACCOUNT
 from daemon.simulation.house import GatewayRequest, run_house
-from daemon.simulation.killing.evidence import Broker, read_journal, read_ledger
+from daemon.simulation.killing.evidence import Broker, read_ledger
 from daemon.simulation.killing.frames import tapped
 from daemon.simulation.killing.life import Life
 from daemon.simulation.killing.standin import stand_in
-from daemon.simulation.killing.verdict import Aftermath
+from daemon.simulation.killing.verdict import KILLED, Expected, weigh
 from daemon.wiring import World
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -84,6 +84,8 @@ DEATH_S = 45.0
 REST_S = 60.0
 """Longest real wait until the next daemon has nothing left to do or to ask."""
 LOOK_S = 0.25
+VERIFYING = "stopped while verifying"
+"""How the close's summary begins: it would verify for hours, and is asked to stop."""
 QUIET_STATES = frozenset({"working", "filled", "cancelled", "rejected", "expired"})
 
 
@@ -145,6 +147,45 @@ class _Tapped:
         self._tap(bytes(data), self._transport.write)
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The deaths that were played with real processes, each with its problems."""
+
+    results: Sequence[tuple[Case, Sequence[str]]]
+
+    @property
+    def broken(self) -> bool:
+        """Return whether a promise is broken, or nothing was played at all."""
+        return not self.results or any(problems for _, problems in self.results)
+
+    def text(self) -> str:
+        """Return what failed, and how many there were."""
+        lines = [
+            f"FAILED SIGKILL at {case.point} ({case.job}): {problem}"
+            for case, problems in self.results
+            for problem in problems
+        ]
+        failed = sum(bool(problems) for _, problems in self.results)
+        lines.append(
+            f"real processes, SIGKILL: {len(self.results)} points, {failed} failed"
+            if self.results
+            else "no point was played with real processes: SIGKILL is not tested"
+        )
+        return "\n".join(lines)
+
+
+def judge_files(lines: Sequence[str], journal: Path, case: Case) -> list[str]:
+    """Return what the ledger's *lines* and the *journal* show of a killed daemon."""
+    expected = Expected(
+        channel="log",
+        symbols=SYMBOLS,
+        jobs=(case.job,),
+        cut_short=KILLED,
+        asked_to_stop=(VERIFYING,),
+    )
+    return list(weigh(lines, journal, expected).problems)
+
+
 def play_real(cases: Sequence[Case], at_once: int) -> Iterator[tuple[Case, list[str]]]:
     """Yield each of *cases* with its problems, played *at_once* at a time."""
     context = multiprocessing.get_context("forkserver")
@@ -168,7 +209,8 @@ class _House:
         self._state = home / "state"
         self._ledger = home / LEDGER
         self._config = home / "config.toml"
-        self._began = time.monotonic()
+        self._began = 0.0
+        """On the machine's monotonic clock: when the gateway's world began."""
 
     def play(self) -> list[str]:
         """Kill once, start again, and judge what the processes left behind."""
@@ -178,27 +220,23 @@ class _House:
             killed = self._start_daemon(self._case.point)
             killed.join(DEATH_S)
             if killed.exitcode != -signal.SIGKILL:
-                _end(killed)
-                return [f"not killed, but ended with {killed.exitcode}"]
+                return [_survival(killed)]
             again = self._start_daemon(None)
             problems = self._wait_for_rest(again)
             return [*problems, *_stopped(again), *self._judged()]
         finally:
             _end(gateway)
 
-    def _now(self) -> datetime:
-        return START + timedelta(seconds=time.monotonic() - self._began)
-
     def _start_gateway(self) -> tuple[BaseProcess, int]:
         here, there = self._context.Pipe(duplex=False)
-        self._began = time.monotonic()
         process = self._context.Process(
             target=serve_gateway, args=(there, self._home), daemon=True
         )
         process.start()
         if not here.poll(DEATH_S):
             raise TimeoutError("the gateway does not say its port")
-        return process, here.recv()
+        port, self._began = here.recv()
+        return process, port
 
     def _write_files(self, port: int) -> None:
         plans = self._state / "plans"
@@ -215,7 +253,7 @@ class _House:
     def _start_daemon(self, doom: str | None) -> BaseProcess:
         process: BaseProcess = self._context.Process(
             target=live_until,
-            args=(doom, self._now(), self._config, self._home / "ibkrd.log"),
+            args=(doom, self._began, self._config, self._home / "ibkrd.log"),
             daemon=True,
         )
         process.start()
@@ -243,20 +281,25 @@ class _House:
 
     @property
     def _broker(self) -> Broker:
+        return read_ledger(self._lines())
+
+    def _lines(self) -> list[str]:
+        """Return the whole lines of the ledger, whose gateway still writes."""
         lines = self._ledger.read_text(encoding="utf-8").splitlines(keepends=True)
-        return read_ledger(line for line in lines if line.endswith("\n"))
+        return [line for line in lines if line.endswith("\n")]
 
     def _judged(self) -> list[str]:
-        broker = self._broker
-        books = read_journal(self._state / "journal.sqlite", "log")
-        found = Aftermath(broker, books, SYMBOLS)
-        unintended = {o.ref for o in broker.orders} - books.intents
-        return [
-            *(f"duplicate: {text}" for text in found.duplicates),
-            *(f"naked entry: {text}" for text in found.naked),
-            *(f"lost leg: {text}" for text in found.lost),
-            *(f"without intent: {ref}" for ref in sorted(unintended)),
-        ]
+        journal = self._state / "journal.sqlite"
+        return judge_files(self._lines(), journal, self._case)
+
+
+def _survival(process: BaseProcess) -> str:
+    """End *process*, and return why it did not die at its point."""
+    status = process.exitcode
+    _end(process)
+    if status is None:
+        return f"the point was not reached in {DEATH_S:g} s"
+    return f"not killed, but ended with {status}"
 
 
 def _stopped(process: BaseProcess) -> list[str]:
@@ -278,7 +321,10 @@ def _end(process: BaseProcess) -> None:
 
 
 def serve_gateway(port: Connection, home: Path) -> None:
-    """Be the gateway: as `ibkrd gateway` on a free port, which is sent to *port*."""
+    """Be the gateway: as `ibkrd gateway` on a free port.
+
+    The port is sent to *port*, and when on the machine's monotonic clock it is START.
+    """
     request = GatewayRequest(
         host="127.0.0.1",
         port=0,
@@ -290,22 +336,27 @@ def serve_gateway(port: Connection, home: Path) -> None:
     )
     with (home / "gateway.log").open("w", encoding="utf-8") as sink:
         configure_logging("json", "INFO", sink)
+        began = time.monotonic()
         asyncio.run(
             run_house(
                 request,
                 TableCalendar(shipped_table()),
-                lambda address: port.send(int(address.rpartition(":")[2])),
+                lambda address: port.send((int(address.rpartition(":")[2]), began)),
             )
         )
 
 
-def live_until(doom: str | None, now: datetime, config_path: Path, log: Path) -> None:
-    """Be the daemon, whose clock shows *now*, until it is killed at *doom*."""
+def live_until(doom: str | None, began: float, config_path: Path, log: Path) -> None:
+    """Be the daemon until it is killed at *doom*; its clock is the gateway's.
+
+    *began* is when it was START, on the machine's monotonic clock.
+    """
     life = Life(doom, lambda _: os.kill(os.getpid(), signal.SIGKILL))
 
     def around(kind: str, port: Any) -> Any:  # noqa: ANN401 # any port
         return stand_in(kind, port, life)
 
+    now = START + timedelta(seconds=time.monotonic() - began)
     with time_machine.travel(now, tick=True), log.open("a", encoding="utf-8") as sink:
         config = load_config(config_path, {"HOME": str(config_path.parent)})
         configure_logging("json", "INFO", sink, secrets=config.secrets())

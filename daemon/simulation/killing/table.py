@@ -21,7 +21,7 @@ COLUMNS = (
     "lost legs",
     "not sent",
     "unknowns",
-    "told twice",
+    "accepted twice",
     "failed",
 )
 SHOWN = 12
@@ -35,6 +35,8 @@ class Round:
     name: str
     found: Sequence[Class]
     results: Sequence[Result]
+    wanted: frozenset[str] = frozenset(KINDS)
+    """The kinds of which a day must be played."""
 
     @property
     def failures(self) -> list[Result]:
@@ -43,9 +45,16 @@ class Round:
 
     @property
     def missing(self) -> list[str]:
-        """Return the kinds of which not one point was found."""
-        found = {kind for each in self.found for kind in each.kinds}
-        return [kind for kind in KINDS if kind not in found]
+        """Return the wanted kinds of which no day was played with all its deaths."""
+        played = {
+            kind for r in self.results if all(r.struck) for kind in r.course.kinds
+        }
+        return [kind for kind in KINDS if kind in self.wanted - played]
+
+    @property
+    def spared(self) -> int:
+        """Return of how many days a death did not come."""
+        return sum(not all(result.struck) for result in self.results)
 
     def row(self, kind: str | None) -> dict[str, Any]:
         """Return the sums over the days that stand for points of *kind*, or of all."""
@@ -80,6 +89,12 @@ class Round:
         )
         return dict(counts.most_common())
 
+    @property
+    def repeats(self) -> dict[str, int]:
+        """Return the subjects of what was accepted twice, and on how many days."""
+        counts = Counter(one for r in self.results for one in r.verdict.doubled)
+        return dict(counts.most_common())
+
     def as_json(self) -> dict[str, Any]:
         """Return it ready for JSON."""
         return {
@@ -88,6 +103,8 @@ class Round:
             "all": self.row(None),
             "missing": self.missing,
             "resolutions": self.resolutions,
+            "repeats": self.repeats,
+            "spared": self.spared,
             "failures": [
                 {"replay": replay(r.course.dooms), **r.verdict.as_json()}
                 | {"problems": list(r.problems)}
@@ -108,17 +125,21 @@ class Round:
             for row in cells
         ]
         how = ", ".join(f"{n} by {how}" for how, n in self.resolutions.items())
+        repeats = [f"accepted twice: {n} x {text}" for text, n in self.repeats.items()]
         return "\n".join(
             [
                 self.name,
                 *lines,
                 f"unknown orders resolved: {how or 'none'}",
+                *repeats[:SHOWN],
                 *self._bad(),
             ]
         )
 
     def _bad(self) -> list[str]:
-        lines = [f"no point of kind {kind}: it is not tested" for kind in self.missing]
+        lines = [f"no day of kind {kind}: it is not tested" for kind in self.missing]
+        if self.spared:
+            lines.append(f"on {self.spared} days a death did not come")
         kinds = Counter(_shape(r) for r in self.failures)
         lines += [f"{n} x {shape}" for shape, n in kinds.most_common(SHOWN)]
         for result in self.failures[:SHOWN]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-from daemon.simulation.checker import check
+from daemon.simulation.checker import CheckError, check
 from daemon.simulation.day import ACCOUNT
 from daemon.simulation.killing.day import DAY, END, NEW_YORK, SYMBOLS, Lived, Pager
 from daemon.simulation.killing.evidence import (
@@ -21,8 +22,12 @@ from daemon.simulation.killing.evidence import (
 )
 
 LEGS = ("EN", "TP", "SL")
-INTERRUPTED = ("interrupted", "stopped")
-"""How the summary of a run begins that its daemon's end cut short."""
+KILLED = ("interrupted",)
+"""How the summary of a run begins that its daemon's death cut short."""
+INTERRUPTED = (*KILLED, "stopped")
+"""The same of its daemon's end, also where it was asked to end."""
+LAWS = frozenset({"I1", "I2", "I3"})
+"""Laws without which the checker's verdict says nothing of a plan sent once."""
 JOBS = ("submit", "moc_close", "eod_report")
 
 
@@ -43,7 +48,7 @@ class Verdict:
     other: tuple[str, ...] = ()
     """Broken laws, jobs without their one end, messages that nobody got."""
     doubled: tuple[str, ...] = ()
-    """Messages that the person got twice: between "sent" and "noted" this must be."""
+    """Subjects of messages with the same text that the channel accepted twice."""
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -123,10 +128,23 @@ class Aftermath:
         told = any(symbol in text for text in self.books.told)
         return status in {"skipped", "refused", "unknown"} and bool(reason) and told
 
-    @property
-    def halves(self) -> list[str]:
-        """Return the orders whose family was begun and not finished."""
-        return [order.ref for order in self.broker.orders if not order.reached]
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the evidence must show when everything is over."""
+
+    channel: str
+    """Which is the person's."""
+    symbols: Sequence[str]
+    """Of the plan."""
+    jobs: Sequence[str]
+    """That must have begun; whatever has begun must have its one end."""
+    cut_short: tuple[str, ...] = INTERRUPTED
+    """How the summaries of runs begin that are no end of their job."""
+    asked_to_stop: tuple[str, ...] = ()
+    """How the summary of a failed run begins that the judge himself stopped."""
+    closed: datetime | None = None
+    """An instant by which the session is over and nothing may be held."""
 
 
 def judge(lived: Lived, how: str = "kill") -> Verdict:
@@ -135,20 +153,18 @@ def judge(lived: Lived, how: str = "kill") -> Verdict:
     A daemon that is asked to end finishes the legs in flight: *how* `term`.
     """
     lines = lived.files.ledger.read_text(encoding="utf-8").splitlines()
-    books = read_journal(lived.files.journal, lived.record.pager.name)
-    found = Aftermath(read_ledger(lines), books, SYMBOLS)
-    halves = found.halves if how == "term" else ()
-    return Verdict(
-        duplicates=tuple(found.duplicates),
-        naked=tuple(found.naked),
-        lost=tuple(found.lost),
-        unsent=tuple(found.unsent),
-        unknown=_unknown(books),
+    expected = Expected(
+        lived.record.pager.name,
+        SYMBOLS,
+        JOBS,
+        closed=datetime.combine(DAY, END, NEW_YORK),
+    )
+    found = weigh(lines, lived.files.journal, expected)
+    halves = read_ledger(lines).halves if how == "term" else ()
+    return replace(
+        found,
         other=(
-            *_broken_laws(lived, lines),
-            *_jobs(books),
-            *(f"told to nobody: {subject}" for subject in books.untold),
-            *(f"never resolved, never told: {ref}" for ref in _silent(books)),
+            *found.other,
             *(f"begun and not finished: {ref}" for ref in halves),
             *lived.record.failures,
         ),
@@ -156,39 +172,74 @@ def judge(lived: Lived, how: str = "kill") -> Verdict:
     )
 
 
-def _broken_laws(lived: Lived, lines: list[str]) -> list[str]:
-    verdict = check(
-        lines,
-        lived.files.journal,
-        client_id=CLIENT_ID,
-        accounts=frozenset({ACCOUNT}),
-        until=datetime.combine(DAY, END, NEW_YORK),
+def weigh(lines: Sequence[str], journal: Path, expected: Expected) -> Verdict:
+    """Return what the ledger's *lines* and the journal's file show by themselves."""
+    books = read_journal(journal, expected.channel)
+    found = Aftermath(read_ledger(lines), books, expected.symbols)
+    return Verdict(
+        duplicates=tuple(found.duplicates),
+        naked=tuple(found.naked),
+        lost=tuple(found.lost),
+        unsent=tuple(found.unsent),
+        unknown=_unknown(books),
+        other=(
+            *_broken_laws(lines, journal, expected.closed),
+            *unended(books, expected),
+            *(f"told to nobody: {subject}" for subject in books.untold),
+            *(f"never resolved, never told: {ref}" for ref in silent(books)),
+        ),
     )
-    left = [f"{symbol} {n}" for (_, symbol), n in verdict.positions_at_end.items()]
-    return [
+
+
+def _broken_laws(
+    lines: Sequence[str], journal: Path, closed: datetime | None
+) -> list[str]:
+    try:
+        verdict = check(
+            lines,
+            journal,
+            client_id=CLIENT_ID,
+            accounts=frozenset({ACCOUNT}),
+            until=closed,
+        )
+    except CheckError as exc:
+        return [f"no verdict: {exc}"]
+    problems = [
+        *(f"{law} was not judged" for law in sorted(LAWS - verdict.judged)),
         *map(str, verdict.violations),
-        *([] if verdict.flat.get(DAY) else ["not flat at the close"]),
-        *(f"held at the end: {text}" for text in left),
+    ]
+    if closed is None:
+        return problems
+    held = [f"{symbol} {n}" for (_, symbol), n in verdict.positions_at_end.items()]
+    return [
+        *problems,
+        *([] if verdict.flat.get(closed.date()) else ["not flat at the close"]),
+        *(f"held at the end: {text}" for text in held),
     ]
 
 
-def _jobs(books: Books) -> list[str]:
+def unended(books: Books, expected: Expected) -> list[str]:
+    """Return what is wrong with the ends of the jobs that were to begin, or began."""
     problems = []
-    for job in JOBS:
+    for job in dict.fromkeys((*expected.jobs, *books.runs)):
         outcomes = books.runs.get(job, [])
         open_ = [summary for outcome, summary in outcomes if outcome is None]
         ended = [
             (outcome, summary)
             for outcome, summary in outcomes
-            if outcome is not None and not summary.startswith(INTERRUPTED)
+            if outcome is not None and not summary.startswith(expected.cut_short)
         ]
         if open_:
             problems.append(f"{job}: a run without a terminal record")
         if len(ended) != 1:
             problems.append(f"{job}: {len(ended)} terminal records: {ended}")
-        elif ended[0][0] == "failed":
+        elif _failed(*ended[0], expected.asked_to_stop):
             problems.append(f"{job} failed: {ended[0][1]}")
     return problems
+
+
+def _failed(outcome: str, summary: str, pardoned: tuple[str, ...]) -> bool:
+    return outcome == "failed" and not summary.startswith(pardoned)
 
 
 def _doubled(pager: Pager) -> list[str]:
@@ -235,7 +286,7 @@ def _ended(state: State) -> str:
             return f"code {code}"
 
 
-def _silent(books: Books) -> list[str]:
+def silent(books: Books) -> list[str]:
     """Return the orders that stayed unknown without anybody being told."""
     return [
         ref

@@ -7,6 +7,7 @@ import pytest
 from daemon.simulation.killing.day import Dooms
 from daemon.simulation.killing.harness import Course, count, first_deaths, run_one
 from daemon.simulation.killing.life import KINDS
+from daemon.simulation.killing.real import Case, Sample, play_real
 
 pytestmark = pytest.mark.slow
 
@@ -88,3 +89,12 @@ def test_asked_to_stop_within_a_family_it_finishes_the_family():
 
 def test_a_point_that_is_not_there_is_a_failure():
     assert play("wire.placeOrder#99.after").problems == ("the point was not reached",)
+
+
+@pytest.mark.parametrize(
+    ("point", "close_soon"),
+    [("wire.placeOrder#4.after", False), ("wire.placeOrder#13.after", True)],
+)
+def test_a_process_that_is_killed_doubles_and_loses_nothing(point, close_soon):
+    sample = Sample(list(play_real([Case(point, close_soon=close_soon)], at_once=1)))
+    assert not sample.broken, sample.text()
