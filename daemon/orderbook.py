@@ -90,6 +90,8 @@ class OrderBook:
         """Since when the broker's complete answers do not speak of an order."""
         self._expected: dict[OrderRef, datetime] = {}
         """Until when the job that sent an order tells of it, not we."""
+        self._unsent: set[OrderRef] = set()
+        """Unknown orders that were intended, and not marked as sent."""
         self._lost_stops: set[OrderRef] = set()
         """Stops that ended without a fill while no job waited for their end."""
         self._unexplained: set[OrderRef] = set()
@@ -214,7 +216,7 @@ class OrderBook:
         records = tuple(self._of_all_sessions())
         # What was silent before an outage may have been on its way all through it.
         silent = {} if fresh else self._silent
-        known = Known(records, session, self._client_id, silent, booked)
+        known = Known(records, session, self._client_id, silent, booked=booked)
         findings = reconcile(known, snapshot)
         self._silent = {
             found.record.order_ref: found.since_s
@@ -253,6 +255,8 @@ class OrderBook:
             if isinstance(found, Unknown)
             and found.record.state is not OrderState.UNKNOWN
         ]
+        unsent = (r.order_ref for r in lost if r.state is OrderState.INTENDED)
+        self._unsent.update(unsent)
         if lost:
             self.mark([r.order_ref for r in lost], OrderState.UNKNOWN)
 
@@ -297,7 +301,8 @@ class OrderBook:
     ) -> tuple[OrderRecord, ...]:
         """Return the orders of *session* to ask for by a cancel: `core.reconcile`."""
         records = tuple(self.orders(session.date).values())
-        return to_discard(Known(records, session, self._client_id), findings, snapshot)
+        known = Known(records, session, self._client_id, unsent=self._unsent)
+        return to_discard(known, findings, snapshot)
 
     async def changed(self) -> None:
         """Wait until the broker has said something of an order."""
@@ -355,6 +360,7 @@ class OrderBook:
                     self._by_id.pop(record.order_id, None)
                     self._by_perm.pop(record.perm_id, None)
                     self._expected.pop(record.order_ref, None)
+                    self._unsent.discard(record.order_ref)
                 del self._sessions[day]
 
     def _evidence(self, event: Evidence) -> None:

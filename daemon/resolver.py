@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from decimal import Decimal
 
 import structlog
@@ -35,6 +36,8 @@ silent answers lie ten seconds apart and entries are asked for, then their child
 """
 ANSWERS_S = 5.0
 """Longest wait for the answers to the cancels of one look."""
+YOUNG = timedelta(seconds=30)
+"""Positions may lack an execution of so short a time ago, and books its position."""
 QUIET_S = 15.0
 """Without news for so long, positions have caught up with executions (1-5 s)."""
 
@@ -133,7 +136,7 @@ class Resolver:
         booked = self._booked() if settled and self._uncompared else None
         try:
             snapshot, found = await self._desk.compare(booked)
-            if booked is not None:
+            if booked is not None and not _young(snapshot):
                 self._say_unbooked(found)
             if asked := await self._discard(found, snapshot):
                 refs = [record.order_ref for record in asked]
@@ -166,3 +169,7 @@ class Resolver:
             states=[record.state for record in records],
         )
         self._tell(order_messages.resolved(records))
+
+
+def _young(snapshot: Snapshot) -> bool:
+    return any(fill.time > snapshot.at - YOUNG for fill in snapshot.fills)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ INCIDENTS = (PROJECT / "docs" / "incidents.md").read_text(encoding="utf-8")
 TABLES, HELD = INCIDENTS.split("## Which tests hold the laws today")
 ROW = re.compile(r"^\| ([A-G]\d+) \| (.*) \|$", re.MULTILINE)
 IDS = re.compile(r"\b[A-G]\d+\b")
+SCENARIOS = (PROJECT / "docs" / "scenarios.md").read_text(encoding="utf-8")
 RUNBOOK = (PROJECT / "docs" / "runbook.md").read_text(encoding="utf-8")
 EVENTS = (PROJECT / "docs" / "events.md").read_text(encoding="utf-8")
 PAGES = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *PROJECT.glob("docs/**/*.md")]
@@ -47,6 +49,23 @@ def test_a_law_that_a_scenario_holds_is_not_called_open():
                 cited, colon, _ = (ast.get_docstring(node) or "").partition(":")
                 told = set(IDS.findall(cited)) if colon else set()
                 assert not told & unheld, (file.name, node.name)
+
+
+def test_every_scenario_has_a_test_and_a_planted_fault_that_it_catches():
+    rows = SCENARIOS.partition("|---|---|---|\n")[2].splitlines()
+    assert len(rows) >= 39
+    for row in rows:
+        found = re.fullmatch(
+            r"\| .+ \| `([\w/]+\.py)`: `(test_\w+)` \| `([\w-]+)` \|", row
+        )
+        assert found, row
+        file, test, name = found.groups()
+        text = (TESTS / file).read_text(encoding="utf-8")
+        assert f"def {test}(" in text, row
+        path = TESTS / "mutants" / f"{name}.toml"
+        mutant = tomllib.loads(path.read_text(encoding="utf-8"))
+        caught_by = {node.partition("[")[0] for node in mutant["caught_by"]}
+        assert f"tests/{file}::{test}" in caught_by, row
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -105,6 +105,8 @@ class Known:
     client_id: int
     silent: Mapping[OrderRef, float] = field(default_factory=dict)
     """Since when complete answers have not spoken of an order, as `Snapshot.at_s`."""
+    unsent: Collection[OrderRef] = ()
+    """Those that were intended and not marked as sent when their connection ended."""
     booked: Mapping[ConId, Decimal] | None = None
     """Signed shares by contract that the executions make; None: not compared."""
 
@@ -211,7 +213,10 @@ def _unbooked(known: Known, snapshot: Snapshot) -> Iterable[Unbooked]:
 _ALIVE = frozenset({OrderState.ACKNOWLEDGED, OrderState.WORKING, OrderState.FILLED})
 _CLOSING = frozenset({Leg.MARKET_ON_CLOSE, Leg.MARKET})
 CLOSING_SILENCE_S = 150.0
-"""A closing order that is merely slow must not be ended by the question for it."""
+"""A closing order that is merely slow must not be ended by the question for it.
+
+One that was not even marked as sent is not slow.
+"""
 _LAST_CANCEL = timedelta(minutes=3)
 """Before the cutoff: a closing order that is ended later may not be replaced."""
 
@@ -245,7 +250,7 @@ def to_discard(
         and found.record.order_id not in taken
         and _family(found.record) not in alive
         and not _waits_for_its_entry(found.record, open_entries)
-        and _silent_enough(found, known.session, snapshot)
+        and _silent_enough(found, known, snapshot)
     )
 
 
@@ -255,12 +260,13 @@ def _waits_for_its_entry(
     return _leg(record) is not Leg.ENTRY and _family(record) in open_entries
 
 
-def _silent_enough(found: Unknown, session: Session, snapshot: Snapshot) -> bool:
-    silence_s = snapshot.at_s - found.since_s
-    if _leg(found.record) in _CLOSING:
-        in_time = snapshot.at < session.cutoff - _LAST_CANCEL
-        return in_time and silence_s >= CLOSING_SILENCE_S
-    return silence_s >= ABSENCE_S
+def _silent_enough(found: Unknown, known: Known, snapshot: Snapshot) -> bool:
+    closes = _leg(found.record) in _CLOSING
+    if closes and snapshot.at >= known.session.cutoff - _LAST_CANCEL:
+        return False
+    slow = closes and found.record.order_ref not in known.unsent
+    wanted_s = CLOSING_SILENCE_S if slow else ABSENCE_S
+    return snapshot.at_s - found.since_s >= wanted_s
 
 
 def _leg(record: OrderRecord) -> Leg | None:

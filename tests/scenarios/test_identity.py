@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from daemon.fakegateway.faults import LinkLost, Restart
+from daemon.fakegateway.plot import Reject
 
 BLCO = "BLCO 270 at 17.20 stop 16.68 targets 17.71 18.23"
 LH = "LH 22 at 272.40 stop 264.23 targets 280.57 288.74"
@@ -108,6 +109,23 @@ def test_an_id_that_a_script_used_up_is_refused_and_the_close_goes_on(play_day):
     assert ours(day) == []
     assert day.at_the_bell == {"BLCO": 270, "KMI": 1, "LH": 22}
     assert set(day.states.values()) <= {"filled", "cancelled"}
+
+
+def test_a_closing_order_whose_id_is_taken_goes_out_under_another(play_day):
+    """103 says that the order was refused; whatever has the id is not ours."""
+
+    async def deeds(hands):
+        await hands.until("15:30")
+        hands.gateway.plot(Reject(symbol="LH", code=103, times=1))
+
+    day = play_day(BLCO, LH, deeds=deeds)
+    (taken,) = day.records("order_error", code=103)
+    assert day.flat
+    assert day.problems == []
+    assert day.at_the_bell == {"BLCO": 270, "LH": 22}
+    (again,) = day.records("placed", order_ref="ibkrd:20260219:LH:X:MOC:2")
+    assert again["order_id"] > taken["order_id"]
+    assert day.records("cancel_requested", order_id=taken["order_id"]) == []
 
 
 def test_a_scripts_order_under_an_id_of_ours_is_neither_taken_nor_ended(play_day):
