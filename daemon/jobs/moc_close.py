@@ -248,7 +248,8 @@ def _left(ctx: JobContext, position: Position) -> str:
 
 async def _at_risk(ctx: JobContext, summary: str, lines: Sequence[str]) -> None:
     log.error("close.at_risk", points=list(lines))
-    subject, body = f"Close {ctx.session.date}: {summary}", "\n".join(lines)
+    subject = f"Close {ctx.session.date}: {summary}"
+    body = "\n".join(lines)
     key = f"close/{ctx.session.date}/{subject}/{body}"
     await ctx.notifier.tell(Message(Severity.ALARM, subject, body, key=key))
 
