@@ -229,9 +229,8 @@ class Parts:
 
     def _explain_ids(self) -> None:
         """Say that the gateway offers order ids again that it has had before."""
-        # Once for a connection: what it offered is not offered anew by 1101 or 1102.
+        # 1101 and 1102 sync again: what the connection offered first is old by then.
         offered, known = self.session.next_valid_id, self._known_at_connect
-        self._known_at_connect = OrderId(0)
         if offered is not None and offered <= known:
             log.warning("session.ids_rolled_back", offered=offered, journaled=known)
             self.notifier.post(order_messages.rolled_back(offered, known))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 BLCO = "BLCO 270 at 17.20 stop 16.68 targets 17.71 18.23"
 LH = "LH 22 at 272.40 stop 264.23 targets 280.57 288.74"
 MANY = [

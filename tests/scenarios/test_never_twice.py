@@ -31,6 +31,7 @@ def twenty_rows():
 # --- many orders and a broken link --------------------------------------------------
 
 
+@pytest.mark.slow
 def test_120_orders_and_a_disconnect_lose_none_silently(play_day):
     """ib_async's own queue loses 82 of 120 orders with the socket, without a word."""
 

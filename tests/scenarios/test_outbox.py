@@ -8,10 +8,14 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pytest
+
 from daemon.control.client import call
 from daemon.core.model import Message
 from daemon.errors import NotifyError
 from daemon.fakegateway.faults import Refuse
+
+pytestmark = pytest.mark.slow
 
 NEW_YORK = ZoneInfo("America/New_York")
 BLCO = "BLCO 270 at 17.20 stop 16.68 targets 17.71 18.23"

@@ -6,6 +6,8 @@ import pytest
 
 from daemon.fakegateway.faults import Drop, Refuse, Restart, Temper
 
+pytestmark = pytest.mark.slow
+
 BLCO = "BLCO 270 at 17.20 stop 16.68 targets 17.71 18.23"
 LH = "LH 22 at 272.40 stop 264.23 targets 280.57 288.74"
 NOV = "NOV 292 at 19.64 stop 19.05 targets 20.23 20.82"
