@@ -96,9 +96,8 @@ class Resolver:
             async with asyncio.timeout(QUIET_S):
                 await self._book.changed()
         except TimeoutError:
-            waits = self._uncompared and self._broker.connected
-            if waits and self._booked() is not None:
-                await self._look(settled=True)
+            if self._broker.connected and (booked := self._to_compare()) is not None:
+                await self._look(booked)
 
     def _tidy(self) -> None:
         """Let the order book tell what nobody waits for, every now and then."""
@@ -117,7 +116,7 @@ class Resolver:
             await self._pause(PAUSES_S[min(looks, len(PAUSES_S) - 1)], wanted)
             looks += 1
             await self._broker.wait_ready()
-            await self._look(settled=looks > 1)
+            await self._look(self._to_compare() if looks > 1 else None)
             self._tidy()
         self._say_resolved(wanted)
 
@@ -128,12 +127,15 @@ class Resolver:
                 while {record.order_ref for record in self._book.unknown()} <= known:
                     await self._book.changed()
 
-    async def _look(self, *, settled: bool) -> None:
+    def _to_compare(self) -> Mapping[ConId, Decimal] | None:
+        """Return the books where positions have settled and were not compared."""
+        return self._booked() if self._uncompared else None
+
+    async def _look(self, booked: Mapping[ConId, Decimal] | None) -> None:
         """Sync; ask the gateway by order id for what its answers do not speak of.
 
-        Once positions have *settled*, they are compared with the books.
+        Positions are compared with the shares that are *booked*, if they are given.
         """
-        booked = self._booked() if settled and self._uncompared else None
         try:
             snapshot, found = await self._desk.compare(booked)
             if booked is not None and not _young(snapshot):

@@ -12,6 +12,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from daemon.core import lifecycle, notices, refs
+from daemon.core.exposure import is_closing
 from daemon.core.matching import Evidence, named_by
 from daemon.core.model import (
     Bracket,
@@ -211,7 +212,6 @@ def _unbooked(known: Known, snapshot: Snapshot) -> Iterable[Unbooked]:
 # --- families that were sent by half ----------------------------------------------
 
 _ALIVE = frozenset({OrderState.ACKNOWLEDGED, OrderState.WORKING, OrderState.FILLED})
-_CLOSING = frozenset({Leg.MARKET_ON_CLOSE, Leg.MARKET})
 CLOSING_SILENCE_S = 150.0
 """A closing order that is merely slow must not be ended by the question for it.
 
@@ -261,7 +261,7 @@ def _waits_for_its_entry(
 
 
 def _silent_enough(found: Unknown, known: Known, snapshot: Snapshot) -> bool:
-    closes = _leg(found.record) in _CLOSING
+    closes = is_closing(found.record.order_ref)
     if closes and snapshot.at >= known.session.cutoff - _LAST_CANCEL:
         return False
     slow = closes and found.record.order_ref not in known.unsent
@@ -276,7 +276,7 @@ def _leg(record: OrderRecord) -> Leg | None:
 
 def _family(record: OrderRecord) -> tuple[object, ...]:
     ref = refs.parse(record.order_ref)
-    if ref is None or ref.leg in _CLOSING:
+    if ref is None or is_closing(record.order_ref):
         return (record.order_ref,)
     return (ref.session, ref.symbol, ref.bracket, ref.attempt)
 
@@ -331,6 +331,6 @@ def last_attempt(records: Collection[OrderRecord]) -> tuple[OrderRecord, ...]:
 
 def _is_newest(record: OrderRecord, newest: Mapping[tuple[str, Bracket], int]) -> bool:
     ref = refs.parse(record.order_ref)
-    if ref is None or ref.leg in _CLOSING:
+    if ref is None or is_closing(record.order_ref):
         return True
     return ref.attempt == newest[ref.symbol, ref.bracket]

@@ -275,7 +275,7 @@ def _crontab(text: str, words: list[str]) -> Crontab:
             " the exchange's calendar knows the days"
         )
     at = time(_number(text, "hour", hour, 23), _number(text, "minute", minute, 59))
-    return Crontab(at, _weekdays(text, weekdays), _zone(text, zone))
+    return Crontab(at, _weekdays(text, weekdays), zone_named(text, zone))
 
 
 def _number(text: str, name: str, word: str, highest: int) -> int:
@@ -313,7 +313,12 @@ def _weekday(word: str) -> int | None:
     return int(word) if re.fullmatch(r"[0-7]", word) else None
 
 
-def _zone(text: str, name: str) -> str:
+def zone_named(text: str, name: str) -> str:
+    """Return *name*, a zone of the tz database that *text* asks for.
+
+    Raises:
+        ValueError: there is no such zone; the text says which may be meant.
+    """
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):

@@ -6,12 +6,13 @@ such time: `sun-fri 00:15-01:45 America/New_York`, `fri 23:00-03:00 America/New_
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+from zoneinfo import ZoneInfo
+
+from daemon.core.session import zone_named
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 """In the order of ISO: Monday is 1."""
@@ -73,7 +74,7 @@ def parse_window(name: str, text: str, zone: str) -> Window:
         _weekdays(text, days),
         time.fromisoformat(begin),
         time.fromisoformat(end),
-        _zone(text, named or zone),
+        zone_named(text, named or zone),
     )
 
 
@@ -87,7 +88,9 @@ def parse_moment(text: str, zone: str) -> Moment:
     if match is None or match[1].lower() not in DAYS:
         raise ValueError(f"{text!r} is no moment of the week: {_MOMENT_FORM}")
     weekday = DAYS.index(match[1].lower()) + 1
-    return Moment(weekday, time.fromisoformat(match[2]), _zone(text, match[3] or zone))
+    return Moment(
+        weekday, time.fromisoformat(match[2]), zone_named(text, match[3] or zone)
+    )
 
 
 def spans(window: Window, since: datetime, until: datetime) -> Iterator[Span]:
@@ -198,13 +201,3 @@ def _weekdays(text: str, words: str) -> frozenset[int]:
         length = (DAYS.index(last) - start) % 7 if dash else 0
         days.update((start + step) % 7 + 1 for step in range(length + 1))
     return frozenset(days)
-
-
-def _zone(text: str, name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        near = difflib.get_close_matches(name, sorted(available_timezones()), n=3)
-        hint = f"did you mean {', '.join(near)}?" if near else "write Europe/Budapest"
-        raise ValueError(f"{text!r}: there is no zone {name!r}; {hint}") from None
-    return name

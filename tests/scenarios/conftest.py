@@ -208,6 +208,13 @@ class Played:
         return [r["order_ref"] for r in self.records("placed", client_id=DAEMON)]
 
     @property
+    def entries_at_work(self) -> list[str]:
+        """The brackets whose entry came to work at the broker, each time one did."""
+        ids = {r["perm_id"]: r["order_ref"] for r in self.records("placed")}
+        released = [ids[r["perm_id"]].split(":") for r in self.records("released")]
+        return sorted(f"{word[2]}:{word[3]}" for word in released if word[4] == "EN")
+
+    @property
     def at_the_bell(self) -> dict[str, int]:
         """The shares that market-on-close orders of ours closed, by symbol."""
         closed: Counter[str] = Counter()

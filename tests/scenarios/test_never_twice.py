@@ -12,13 +12,6 @@ NOV = "NOV 292 at 19.64 stop 19.05 targets 20.23 20.82"
 UNKNOWN, RESOLVED = "order(s) of unknown fate", "are resolved"
 
 
-def entries_at_work(day):
-    """The brackets whose entry came to work at the broker, each time that one did."""
-    ids = {r["perm_id"]: r["order_ref"] for r in day.records("placed")}
-    released = [ids[r["perm_id"]].split(":") for r in day.records("released")]
-    return sorted(f"{word[2]}:{word[3]}" for word in released if word[4] == "EN")
-
-
 def twenty_rows():
     """Twenty rows of four shares: 120 orders, 2.7 s on the wire."""
     names = [name for name in sorted(reference_prices()) if "." not in name][:20]
@@ -46,7 +39,7 @@ def test_120_orders_and_a_disconnect_lose_none_silently(play_day):
     assert day.problems == []
     names = [row.partition(" 4 at ")[0] for row in rows]
     assert day.rows == dict.fromkeys(names, "submitted")
-    assert entries_at_work(day) == sorted(f"{n}:{b}" for n in names for b in "AB")
+    assert day.entries_at_work == sorted(f"{n}:{b}" for n in names for b in "AB")
     again = [ref for ref in day.placed if ref.endswith(":2")]
     assert len(again) % 3 == 0
     assert len([ref for ref in day.placed if ":X:" not in ref]) >= 120

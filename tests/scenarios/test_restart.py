@@ -158,7 +158,7 @@ def test_a_cut_in_the_batch_doubles_nothing_and_loses_no_row(
     day = play_day(BLCO, LH, deeds=deeds)
     assert day.problems == []
     assert day.rows == {"BLCO": "submitted", "LH": "submitted"}
-    assert entries_at_work(day) == ["BLCO:A", "BLCO:B", "LH:A", "LH:B"]
+    assert day.entries_at_work == ["BLCO:A", "BLCO:B", "LH:A", "LH:B"]
     cut = f"09:35:{moment}"
     sent_whole = [time for time in whole.times("placed") if time < cut]
     assert [time for time in day.times("placed") if time < cut] == sent_whole
@@ -169,14 +169,6 @@ def test_a_cut_in_the_batch_doubles_nothing_and_loses_no_row(
         assert [ref for ref in day.placed if ref.endswith(":EN:2")]
         assert "sent again" in day.reason("BLCO") + day.reason("LH")
     assert day.flat
-
-
-def entries_at_work(day):
-    """The brackets whose entry came to work at the broker, each time that one did."""
-    ids = {r["perm_id"]: r["order_ref"] for r in day.records("placed")}
-    released = [ids[r["perm_id"]] for r in day.records("released")]
-    words = [ref.split(":") for ref in released]
-    return sorted(f"{word[2]}:{word[3]}" for word in words if word[4] == "EN")
 
 
 def test_an_order_without_an_acknowledgement_is_unknown_at_its_deadline(play_day):
@@ -202,7 +194,7 @@ def test_an_order_without_an_acknowledgement_is_unknown_at_its_deadline(play_day
     assert told.body.count("LH:") == 6
     # What the gateway had never taken goes out once it is proven that it had not.
     assert day.rows == {"BLCO": "submitted", "LH": "submitted"}
-    assert entries_at_work(day) == ["BLCO:A", "BLCO:B", "LH:A", "LH:B"]
+    assert day.entries_at_work == ["BLCO:A", "BLCO:B", "LH:A", "LH:B"]
     assert min(day.times("placed", order_ref="ibkrd:20260219:LH:A:EN:2")) > "09:40"
 
 
